@@ -1,0 +1,14 @@
+"""The tensor core: compiled leaves that know bytes, shapes, datatypes and addresses, and nothing of a server.
+
+The sources are in csrc/pyserver/core. Importing any module of it where it has not been built says what to run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+if importlib.util.find_spec("pyserver.core.tensor") is None:
+    raise ImportError(
+        "pyserver's compiled modules are missing: run 'pip install .' in the checkout"
+        " (or 'python setup.py build_ext --inplace' to work in it); a C compiler is all that is needed"
+    )

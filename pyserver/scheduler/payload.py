@@ -1,0 +1,95 @@
+"""What goes from a scheduler to an executor: payloads, each of one or more pending requests run together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from pyserver.errors import ServerError
+from pyserver.types import InferRequest, InferResponse
+
+
+class Timing(NamedTuple):
+    """What one payload cost, in monotonic nanoseconds: when its execution began, and how long its three parts took."""
+
+    started_ns: int
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+class Reply(Protocol):
+    """Where the answers to one request go. `fail`, or an `answer` with `final`, is the last call it gets."""
+
+    def answer(self, response: InferResponse, final: bool) -> None: ...
+
+    def fail(self, error: ServerError) -> None: ...
+
+
+class Pending:
+    """A request between its acceptance and its last answer.
+
+    `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
+    was accepted. `done` turns true with the last answer; `cancelled` when nobody waits for one any more.
+    """
+
+    __slots__ = ("arrived_ns", "cancelled", "done", "nbytes", "payload", "reply", "request", "rows")
+
+    def __init__(self, request: InferRequest, reply: Reply, arrived_ns: int, rows: int, nbytes: int) -> None:
+        self.request = request
+        self.reply = reply
+        self.arrived_ns = arrived_ns
+        self.rows = rows
+        self.nbytes = nbytes
+        self.cancelled = False
+        self.done = False
+        self.payload: Payload | None = None
+
+
+class PayloadOwner(Protocol):
+    """Who made a payload, a scheduler, hears here how it went."""
+
+    def answered(self, pending: Pending, response: InferResponse, final: bool) -> None:
+        """One answer to `pending` has come; `final` says that it is the last."""
+
+    def failed(self, pending: Pending, error: ServerError) -> None:
+        """`pending` failed; no more is heard of it."""
+
+    def executed(self, payload: Payload, timing: Timing | None) -> None:
+        """The executor is done with `payload` and has room again; `timing` is None if it died over it."""
+
+    def returned(self, payload: Payload) -> None:
+        """The executor died, or is going, before it began `payload`: it may run elsewhere as if never sent."""
+
+
+class Payload:
+    """One call of a model's execute: `pendings` in order, made by `owner`, run by `executor`."""
+
+    __slots__ = ("executor", "owner", "pendings", "sent_ns")
+
+    def __init__(self, pendings: list[Pending], owner: PayloadOwner) -> None:
+        self.pendings = pendings
+        self.owner = owner
+        self.executor: Executor | None = None
+        self.sent_ns = 0
+        for pending in pendings:
+            pending.payload = self
+
+
+class Executor(Protocol):
+    """What runs payloads, one after another in the order given: an instance, seen from its scheduler."""
+
+    name: str
+
+    @property
+    def load(self) -> int:
+        """Payloads that it has and hasn't finished."""
+
+    def room(self, now_ns: int) -> bool:
+        """Whether it takes another payload now. It may take more than it runs at once, so as never to wait for the
+        server, but only as many as it will soon begin: what it has not begun may no longer be reordered."""
+
+    def execute(self, payload: Payload) -> None:
+        """Take `payload`. Never raises, never blocks: how it went is told to `payload.owner`, from the event loop."""
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody waits for `pending` any more: let the running model see it."""

@@ -1,0 +1,96 @@
+"""The nouns that every floor of the staircase hands to the next: tensors, requests, responses.
+
+They hold bytes, never numbers: a tensor's `data` is a view of its elements in the V2 protocol's raw layout
+(little-endian, row-major, no padding; BYTES elements each behind a 4-byte little-endian length). Whose memory that
+view looks into is the business of the `Lease` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+Parameter: TypeAlias = "bool | int | float | str"
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+SEQUENCE_START = 1
+SEQUENCE_END = 2
+
+
+class Lease(Protocol):
+    """A hold on memory that somebody else owns; `release` gives it back, once, and may be called again for nothing."""
+
+    def release(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Tensor:
+    """A named tensor: `shape` in elements, `data` in raw V2 bytes (`len(data)` is its byte size).
+
+    `datatype` is the protocol's name: BOOL, UINT8..UINT64, INT8..INT64, FP16, FP32, FP64, BF16 or BYTES.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Buffer
+    parameters: dict[str, Parameter] | None = None
+
+
+@dataclass(slots=True)
+class RequestedOutput:
+    """An output that the client named, and the form in which it wants it."""
+
+    name: str
+    binary: bool = False
+    parameters: dict[str, Parameter] | None = None
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """One inference, as decoded from any protocol.
+
+    `outputs` is None when the client named none: it wants all. `timeout_us` (microseconds, 0 for none) and `priority`
+    (0 for the model's default) are the schedule-policy parameters. `correlation_id` is 0 or "" outside a sequence;
+    `flags` is a mask of SEQUENCE_START and SEQUENCE_END. `parameters` holds the custom ones alone, in the order given.
+    `raw_input` says that the body is the bare content of the model's only input (header length 0): `inputs` then
+    holds one tensor without name, datatype and shape, which `Model` deduces.
+    `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
+    """
+
+    model_name: str
+    model_version: str = ""
+    id: str = ""
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[RequestedOutput] | None = None
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    binary_output: bool = False
+    raw_input: bool = False
+    priority: int = 0
+    timeout_us: int = 0
+    correlation_id: int | str = 0
+    flags: int = 0
+    lease: Lease | None = None
+
+
+@dataclass(slots=True)
+class InferResponse:
+    """One answer. Its outputs' views are valid until `release`, which whoever wrote them to the wire calls once."""
+
+    model_name: str
+    model_version: str
+    id: str = ""
+    outputs: list[Tensor] = field(default_factory=list)
+    parameters: dict[str, Parameter] | None = None
+    lease: Lease | None = None
+
+    def release(self) -> None:
+        """Give the memory of the outputs back to whoever owns it."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            lease.release()
+
+
+Clock: TypeAlias = Callable[[], int]
+"""Monotonic nanoseconds, as `time.monotonic_ns`: handed in, so that tests need not wait."""
