@@ -1,0 +1,1 @@
+"""Sockets: the only rooms that import tornado, httptools and grpc."""
