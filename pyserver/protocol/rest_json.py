@@ -39,9 +39,15 @@ def raw(value: Any, datatype: str, count: int, where: str) -> bytes:
         else:
             stack.pop()
     if len(flat) != count:
-        raise json_as.unparsable("data", f"Shape does not match true shape of 'data' field: got {len(flat)} elements, expected {count}", where)
+        raise json_as.unparsable(
+            "data",
+            f"Shape does not match true shape of 'data' field: got {len(flat)} elements, expected {count}",
+            where,
+        )
     if datatype == "BYTES":
-        return b"".join(len(t).to_bytes(4, "little") + t for t in (json_as.string(i, "data", where).encode() for i in flat))
+        return b"".join(
+            len(t).to_bytes(4, "little") + t for t in (json_as.string(i, "data", where).encode() for i in flat)
+        )
     if datatype == "BF16":
         return (np.array(flat, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
     return np.array(flat, _DTYPES[datatype]).tobytes()
@@ -52,8 +58,8 @@ def dumps(datatype: str, data: Buffer) -> bytes:
     if datatype == "BYTES":
         out, at = [], 0
         while at < len(data):
-            n = int.from_bytes(data[at:at+4], "little")
-            out.append(bytes(data[at+4:at+4+n]).decode())
+            n = int.from_bytes(data[at : at + 4], "little")
+            out.append(bytes(data[at + 4 : at + 4 + n]).decode())
             at += 4 + n
         return orjson.dumps(out)
     if datatype == "BF16":

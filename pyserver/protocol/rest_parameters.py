@@ -68,5 +68,7 @@ def _custom(key: str, value: object) -> Parameter:
             f"Got {json_as.kind(value)}."
         )
     if type(value) is int and not -json_as.INT64_END <= value < json_as.INT64_END:
-        raise invalid(f"parameter '{json_as.shortened(key)}' is {value}, which does not fit into a signed 64-bit integer")
+        raise invalid(
+            f"parameter '{json_as.shortened(key)}' is {value}, which does not fit into a signed 64-bit integer"
+        )
     return value

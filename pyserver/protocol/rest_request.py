@@ -6,9 +6,10 @@ request costs little more than the slices of its body.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any, NamedTuple
 
+from pyserver.core import bytes as elements
+from pyserver.core import tensor
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.protocol import rest_json
 from pyserver.protocol import rest_values as json_as
@@ -19,10 +20,6 @@ MAX_JSON_SIZE = 64 << 20
 """Bytes of JSON in one request, as the default of Triton's `--http-max-input-size`."""
 
 _LARGEST = (1 << 63) - 1
-_ITEM_SIZES = {
-    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
-    "FP16": 2, "FP32": 4, "FP64": 8, "BF16": 2, "BYTES": 0,
-}  # fmt: skip
 
 
 class _Input(NamedTuple):
@@ -161,7 +158,7 @@ def _parse_input(item: object, model_name: str, id: str) -> _Input:
     name = json_as.string(json_as.member(fields, "name", " of an input"), "name", " of an input")
     where = f" of input '{json_as.shortened(name)}'"
     datatype = json_as.string(json_as.member(fields, "datatype", where), "datatype", where)
-    if datatype not in _ITEM_SIZES:
+    if datatype not in tensor.DATATYPES:
         raise invalid(f"invalid datatype for input {json_as.shortened(name)}: got '{json_as.shortened(datatype)}'")
     dims = json_as.array(json_as.member(fields, "shape", where), "shape", where)
     shape = tuple([json_as.unsigned(dim, "shape", where) for dim in dims])
@@ -172,7 +169,7 @@ def _parse_input(item: object, model_name: str, id: str) -> _Input:
     if "data" in fields:
         return _Input(name, datatype, shape, own, count, 0, rest_json.raw(fields["data"], datatype, count, where))
     size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
-    expected = count * _ITEM_SIZES[datatype]
+    expected = count * tensor.itemsize(datatype)
     if datatype != "BYTES" and size != expected:
         raise invalid(
             f"{prefix(id)}input byte size mismatch for input '{name}' for model '{model_name}'. "
@@ -182,14 +179,11 @@ def _parse_input(item: object, model_name: str, id: str) -> _Input:
 
 
 def _element_count(name: str, datatype: str, shape: tuple[int, ...]) -> int:
-    if any(dim > _LARGEST for dim in shape):
-        raise invalid(f"input '{name}' has shape {list(shape)}, which contains one or more invalid dimensions")
-    count = prod(shape)
-    if count > _LARGEST:
-        raise invalid(
-            f"input '{name}' has shape {list(shape)}, which causes total element count to exceed maximum size of {_LARGEST}"
-        )
-    if count * _ITEM_SIZES[datatype] > _LARGEST:
+    try:
+        count = tensor.element_count(shape)
+    except OverflowError as error:
+        raise invalid(f"input '{name}': {error}") from None
+    if count * tensor.itemsize(datatype) > _LARGEST:
         raise invalid(f"byte size overflow for input '{name}' of shape {list(shape)} and datatype {datatype}")
     return count
 
@@ -241,7 +235,9 @@ def _parse_outputs(value: object) -> list[RequestedOutput] | None:
 
 def _wrong_size(header: _Header, header_length: int, total: int, model_name: str) -> ServerError:
     """The body doesn't end where its last binary tensor does."""
-    found = f"the body has {total - header_length} bytes after its JSON of {header_length}, its inputs say {header.size}"
+    found = (
+        f"the body has {total - header_length} bytes after its JSON of {header_length}, its inputs say {header.size}"
+    )
     left = total - header_length
     for item in header.inputs:
         if item.size > left:
@@ -255,16 +251,26 @@ def _wrong_size(header: _Header, header_length: int, total: int, model_name: str
 
 def _check_elements(data: Buffer, count: int, name: str, model_name: str, id: str) -> None:
     """BYTES `data` is `count` elements, each behind its length, and nothing else."""
-    at, found, end = 0, 0, len(data)
-    while at < end:
-        if end - at < 4:
-            raise invalid(f"incomplete string length indicator for inference input '{name}'")
-        length = int.from_bytes(data[at : at + 4], "little")
-        if length > end - at - 4:
-            raise invalid(f"incomplete string data for inference input '{name}', expecting string of length {length} but only {end - at - 4} bytes available")
-        at += 4 + length
-        found += 1
-    if found < count:
-        raise invalid(f"{prefix(id)}expected {count} string elements for inference input '{name}' for model '{model_name}', got {found}")
-    if found > count:
-        raise invalid(f"{prefix(id)}unexpected number of string elements {found} for inference input '{name}' for model '{model_name}', expecting {count}")
+    try:
+        elements.validate(data, count)
+    except elements.ElementsError as error:
+        raise _wrong_elements(error, name, model_name, id) from None
+
+
+def _wrong_elements(error: elements.ElementsError, name: str, model_name: str, id: str) -> ServerError:
+    whose = f"inference input '{name}' for model '{model_name}'"
+    if error.kind == "few":
+        return invalid(f"{prefix(id)}expected {error.expected} string elements for {whose}, got {error.found}")
+    if error.kind == "many":
+        return invalid(
+            f"{prefix(id)}unexpected number of string elements {error.found} for {whose}, expecting {error.expected}"
+        )
+    if error.kind == "length":
+        return invalid(
+            f"{prefix(id)}incomplete string length indicator for {whose}: element {error.element} "
+            f"needs {error.expected} bytes, {error.found} are left"
+        )
+    return invalid(
+        f"{prefix(id)}incomplete string data for {whose}, expecting string of length {error.expected} "
+        f"but only {error.found} bytes available"
+    )

@@ -123,4 +123,3 @@ class NotFound(Handler):
         raise HTTPError(status.NOT_FOUND)
 
     get = post = put = delete = patch = options = head = answer
-
