@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 class ControlPlane:
     """Loads and unloads models. A failing load leaves what served before; one model's trouble is no other's."""
 
-    def __init__(self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float) -> None:
+    def __init__(
+        self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float
+    ) -> None:
         self._registry = registry
         self._repository = repository
         self._loader = loader
@@ -149,13 +151,20 @@ def _override(parameters: Mapping[str, Any]) -> tuple[str | None, dict[str, byte
 
 
 def _document(name: str, number: int, found: VersionEntry) -> dict[str, str]:
-    document = {"name": name, "version": str(number) if number else "", "state": found.state.value, "reason": found.reason}
+    document = {
+        "name": name,
+        "version": str(number) if number else "",
+        "state": found.state.value,
+        "reason": found.reason,
+    }
     return {key: value for key, value in document.items() if value}
 
 
 def _reason(error: ServerError) -> str:
     """The index's reason: the code in words, then the message (Triton's form)."""
-    words = "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
+    words = (
+        "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
+    )
     return f"{words}: {error.message}"
 
 

@@ -24,7 +24,14 @@ class Model:
     """
 
     def __init__(
-        self, name: str, version: int, config: Any, config_json: str, memory: RequestMemory, limits: Limits, clock: Clock
+        self,
+        name: str,
+        version: int,
+        config: Any,
+        config_json: str,
+        memory: RequestMemory,
+        limits: Limits,
+        clock: Clock,
     ) -> None:
         self.name = name
         self.version = version

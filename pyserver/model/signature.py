@@ -37,7 +37,9 @@ class Signature:
     A model whose configuration names no inputs (or no outputs) takes (or gives) any.
     """
 
-    def __init__(self, model: str, max_batch_size: int, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> None:
+    def __init__(
+        self, model: str, max_batch_size: int, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]
+    ) -> None:
         self.model = model
         self.max_batch_size = max_batch_size
         self.inputs = {spec.name: spec for spec in inputs}
@@ -125,7 +127,9 @@ class Signature:
         if self._required == len(self.inputs):
             text = f"expected {self._required} inputs but got {len(names)} inputs"
         else:
-            text = f"expected number of inputs between {self._required} and {len(self.inputs)} but got {len(names)} inputs"
+            text = (
+                f"expected number of inputs between {self._required} and {len(self.inputs)} but got {len(names)} inputs"
+            )
         text += f" for model '{self.model}'. Got input(s) {names}"
         missing = [name for name, spec in self.inputs.items() if not spec.optional and name not in names]
         extra = [name for name in names if name not in self.inputs]
