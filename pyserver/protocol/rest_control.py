@@ -85,8 +85,8 @@ def _decode_file(key: str, text: str, name: str, left: int, most: int) -> bytes:
     # Base64 grows what it holds by a third: refuse before there is a second copy of it.
     if len(text) // 4 * 3 - 2 > left:
         raise invalid(
-            f"failed to load '{name}': file content of '{json_as.shortened(key)}' exceeds the maximum allowed data size "
-            f"limit, {most} bytes for all files together"
+            f"failed to load '{name}': file content of '{json_as.shortened(key)}' exceeds the maximum allowed data "
+            f"size limit, {most} bytes for all files together"
         )
     try:
         return base64.b64decode(text, validate=True)

@@ -26,7 +26,7 @@ def loads(text: Buffer) -> Any:
         raise invalid(f"failed to parse the request JSON buffer: {error.msg} at {error.pos}") from None
 
 
-def raw(value: Any, datatype: str, count: int, where: str) -> bytes:
+def raw(value: Any, datatype: str, shape: tuple[int, ...], where: str) -> bytes:
     """The raw bytes of a JSON `data` value."""
     flat: list[Any] = []
     stack = [iter(json_as.array(value, "data", where))]
@@ -38,6 +38,7 @@ def raw(value: Any, datatype: str, count: int, where: str) -> bytes:
             flat.append(item)
         else:
             stack.pop()
+    count = math.prod(shape)
     if len(flat) != count:
         raise json_as.unparsable(
             "data",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pyserver.core import bytes as elements
 from pyserver.core import tensor
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.protocol import rest_json
@@ -19,17 +18,14 @@ from pyserver.types import Buffer, InferRequest, Lease, Parameter, RequestedOutp
 MAX_JSON_SIZE = 64 << 20
 """Bytes of JSON in one request, as the default of Triton's `--http-max-input-size`."""
 
-_LARGEST = (1 << 63) - 1
-
 
 class _Input(NamedTuple):
-    """An input as its JSON says: `count` elements, `size` bytes of them in the body, or all of them in `data`."""
+    """An input as its JSON says: its elements are in `data`, or (None) in the next `size` bytes of the body."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     parameters: dict[str, Parameter] | None
-    count: int
     size: int
     data: Buffer | None
 
@@ -73,7 +69,8 @@ def decode(
     """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
 
     A length of 0, or an empty body, makes it the raw content of the model's only input. Binary tensors are views of
-    `body`: nothing is copied. ServerError (400) for what the body alone shows to be wrong.
+    `body`: nothing is copied. ServerError (400) for a body that isn't such a request; whether its tensors are those of
+    the model, and as long as their shapes say, is for the model to judge.
     """
     total = len(body)
     if header_length == 0 or not total:
@@ -93,13 +90,11 @@ def decode(
         raise _wrong_size(header, header_length, total, model_name)
     inputs = []
     at = header_length
-    for name, datatype, shape, own, count, size, data in described:
+    for name, datatype, shape, own, size, data in described:
         if data is None:
             end = at + size
             data = view[at:end]
             at = end
-            if datatype == "BYTES":
-                _check_elements(data, count, name, model_name, id)
         inputs.append(Tensor(name, datatype, shape, data, own))
     custom, binary_output, priority, timeout_us, correlation_id, flags = parameters
     return InferRequest(
@@ -138,22 +133,13 @@ def _parse(text: Buffer, model_name: str) -> _Header:
         )
     id = json_as.string(document.get("id", ""), "id", "")
     parameters = decode_parameters(document["parameters"]) if "parameters" in document else NONE
-    inputs: dict[str, _Input] = {}
-    for item in json_as.array(json_as.member(document, "inputs", ""), "inputs", ""):
-        described = _parse_input(item, model_name, id)
-        if described.name in inputs:
-            raise invalid(f"{prefix(id)}input '{described.name}' already exists in request for model '{model_name}'")
-        inputs[described.name] = described
+    listed = json_as.array(json_as.member(document, "inputs", ""), "inputs", "")
+    inputs = [_parse_input(item, model_name) for item in listed]
     outputs = _parse_outputs(document["outputs"]) if "outputs" in document else None
-    return _Header(id, list(inputs.values()), outputs, parameters, sum(item.size for item in inputs.values()))
+    return _Header(id, inputs, outputs, parameters, sum([item.size for item in inputs]))
 
 
-def prefix(id: str) -> str:
-    """What begins a message about the request `id`."""
-    return f"[request id: {json_as.shortened(id) or '<id_unknown>'}] "
-
-
-def _parse_input(item: object, model_name: str, id: str) -> _Input:
+def _parse_input(item: object, model_name: str) -> _Input:
     fields = json_as.mapping(item, "inputs", "")
     name = json_as.string(json_as.member(fields, "name", " of an input"), "name", " of an input")
     where = f" of input '{json_as.shortened(name)}'"
@@ -162,30 +148,13 @@ def _parse_input(item: object, model_name: str, id: str) -> _Input:
         raise invalid(f"invalid datatype for input {json_as.shortened(name)}: got '{json_as.shortened(datatype)}'")
     dims = json_as.array(json_as.member(fields, "shape", where), "shape", where)
     shape = tuple([json_as.unsigned(dim, "shape", where) for dim in dims])
-    count = _element_count(name, datatype, shape)
     parameters = json_as.mapping(fields.get("parameters", {}), "parameters", where)
     _check_sources(fields, parameters, where, model_name)
     own = _own_parameters(parameters)
     if "data" in fields:
-        return _Input(name, datatype, shape, own, count, 0, rest_json.raw(fields["data"], datatype, count, where))
+        return _Input(name, datatype, shape, own, 0, rest_json.raw(fields["data"], datatype, shape, where))
     size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
-    expected = count * tensor.itemsize(datatype)
-    if datatype != "BYTES" and size != expected:
-        raise invalid(
-            f"{prefix(id)}input byte size mismatch for input '{name}' for model '{model_name}'. "
-            f"Expected {expected}, got {size}"
-        )
-    return _Input(name, datatype, shape, own, count, size, None)
-
-
-def _element_count(name: str, datatype: str, shape: tuple[int, ...]) -> int:
-    try:
-        count = tensor.element_count(shape)
-    except OverflowError as error:
-        raise invalid(f"input '{name}': {error}") from None
-    if count * tensor.itemsize(datatype) > _LARGEST:
-        raise invalid(f"byte size overflow for input '{name}' of shape {list(shape)} and datatype {datatype}")
-    return count
+    return _Input(name, datatype, shape, own, size, None)
 
 
 def _check_sources(fields: dict[str, Any], parameters: dict[str, Any], where: str, model_name: str) -> None:
@@ -247,30 +216,3 @@ def _wrong_size(header: _Header, header_length: int, total: int, model_name: str
             )
         left -= item.size
     return invalid(f"unexpected additional input data for model '{model_name}': {found}")
-
-
-def _check_elements(data: Buffer, count: int, name: str, model_name: str, id: str) -> None:
-    """BYTES `data` is `count` elements, each behind its length, and nothing else."""
-    try:
-        elements.validate(data, count)
-    except elements.ElementsError as error:
-        raise _wrong_elements(error, name, model_name, id) from None
-
-
-def _wrong_elements(error: elements.ElementsError, name: str, model_name: str, id: str) -> ServerError:
-    whose = f"inference input '{name}' for model '{model_name}'"
-    if error.kind == "few":
-        return invalid(f"{prefix(id)}expected {error.expected} string elements for {whose}, got {error.found}")
-    if error.kind == "many":
-        return invalid(
-            f"{prefix(id)}unexpected number of string elements {error.found} for {whose}, expecting {error.expected}"
-        )
-    if error.kind == "length":
-        return invalid(
-            f"{prefix(id)}incomplete string length indicator for {whose}: element {error.element} "
-            f"needs {error.expected} bytes, {error.found} are left"
-        )
-    return invalid(
-        f"{prefix(id)}incomplete string data for {whose}, expecting string of length {error.expected} "
-        f"but only {error.found} bytes available"
-    )

@@ -39,21 +39,23 @@ class DrainingServer(HTTPServer):
         """The headers of a request have come on `server_conn`."""
         self._busy[server_conn] = self._idle.pop(server_conn)
 
-    async def drain(self, timeout: float) -> bool:
-        """Close what waits, and what is answered as soon as it is; cut the rest after `timeout` seconds: False then."""
+    def close_idle(self) -> None:
+        """Close what waits, and from now on what has waited out its answer."""
         self._draining = True
         for connection in list(self._idle.values()):
             close(connection)
-        if self._busy:
-            self._quiet.clear()
-            try:
-                await asyncio.wait_for(self._quiet.wait(), timeout)
-            except asyncio.TimeoutError:
-                return False
-            finally:
-                for connection in list(self._busy.values()):
-                    close(connection)
-        return True
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until every request is answered; cut those that `timeout` seconds were not enough for."""
+        self.close_idle()
+        if not self._busy:
+            return
+        self._quiet.clear()
+        try:
+            await asyncio.wait_for(self._quiet.wait(), timeout)
+        except asyncio.TimeoutError:
+            for connection in list(self._busy.values()):
+                close(connection)
 
     def _forget(self, server_conn: object) -> None:
         self._busy.pop(server_conn, None)

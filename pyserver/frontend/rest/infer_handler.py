@@ -63,7 +63,7 @@ class Infer(Handler):
         return infer.finish(request, response, accept_encoding)
 
     async def send(self, answer: Answer) -> None:
-        """Write `answer`; when this returns its buffers are no longer needed. StreamClosedError: the client has gone."""
+        """Write `answer`, whose buffers are not needed afterwards. StreamClosedError: the client has gone."""
         self.head_of(answer)
         if answer.size <= _JOINED:
             # Joined, the bytes are ours: whoever owns the buffers need not wait for a slow reader.
