@@ -29,19 +29,36 @@ class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
-    was accepted. `done` turns true with the last answer; `cancelled` when nobody waits for one any more.
+    was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload` from
+    then on. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits for an
+    answer any more.
     """
 
-    __slots__ = ("arrived_ns", "cancelled", "done", "nbytes", "payload", "reply", "request", "rows")
+    __slots__ = (
+        "arrived_ns",
+        "cancelled",
+        "deadline_ns",
+        "done",
+        "failed",
+        "nbytes",
+        "payload",
+        "reply",
+        "request",
+        "rows",
+        "waiting",
+    )
 
     def __init__(self, request: InferRequest, reply: Reply, arrived_ns: int, rows: int, nbytes: int) -> None:
         self.request = request
         self.reply = reply
         self.arrived_ns = arrived_ns
+        self.deadline_ns = 0
         self.rows = rows
         self.nbytes = nbytes
+        self.waiting = False
         self.cancelled = False
         self.done = False
+        self.failed = False
         self.payload: Payload | None = None
 
 
@@ -58,7 +75,10 @@ class PayloadOwner(Protocol):
         """The executor is done with `payload` and has room again; `timing` is None if it died over it."""
 
     def returned(self, payload: Payload) -> None:
-        """The executor died, or is going, before it began `payload`: it may run elsewhere as if never sent."""
+        """The executor died, or is going, before it began `payload`: it may run elsewhere as if never sent.
+
+        Of several payloads the one sent last is returned first, so that the order of the queue is restored.
+        """
 
 
 class Payload:
