@@ -11,7 +11,7 @@ body belongs. `_take` finds the requests in it; `Outbound` answers them.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest.infer import failure, start
@@ -71,9 +71,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; or say that there is no room."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._outbound = Outbound(self, self._lane, transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
+        self._outbound = Outbound(self, self._lane, self._transport)
         peer = transport.get_extra_info("peername")
         self.remote_ip = peer[0] if isinstance(peer, tuple) else ""
         refusal = self._lane.admit(self)

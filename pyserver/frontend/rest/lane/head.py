@@ -14,10 +14,11 @@ import httptools
 from pyserver.errors import ServerError, invalid
 from pyserver.frontend.rest.infer import InferHeaders
 from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large
+from pyserver.protocol import rest_path
 
 END = b"\r\n\r\n"
 
-_INFER = re.compile(rb"/v2/models/([^/]+)(?:/versions/([0-9]+))?/infer")
+_INFER = re.compile(rest_path.INFER)
 _INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 _ONCE = frozenset(
@@ -105,8 +106,7 @@ def parse(block: bytes, limits: Limits) -> Head:
         raise invalid("malformed HTTP request: its headers end too soon")
     if len(parsed.fields) > limits.max_headers:
         raise invalid(
-            f"request has {len(parsed.fields)} headers, which exceeds the maximum allowed {limits.max_headers}. "
-            "Use --http-max-headers to increase the limit."
+            f"request has {len(parsed.fields)} headers, which exceeds the maximum allowed {limits.max_headers}"
         )
     head = Head(parser.get_method().decode("ascii"), parsed.target, line.endswith(b"1.0"), parsed.fields)
     known = _known_fields(parsed.fields)
@@ -122,8 +122,7 @@ def _checked_line(block: bytes, limits: Limits) -> bytes:
     line = block[: block.index(b"\r\n")]
     if len(line) > limits.max_request_line:
         raise invalid(
-            f"request line of {len(line)} bytes exceeds the maximum allowed {limits.max_request_line} bytes. "
-            "Use --http-max-request-line to increase the limit."
+            f"request line of {len(line)} bytes exceeds the maximum allowed {limits.max_request_line} bytes"
         )
     lines = block.count(b"\r\n")
     if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
@@ -188,12 +187,16 @@ def _route(head: Head, target: bytes, known: dict[bytes, bytes]) -> None:
         head.fields = [(b"Host", host), *others]
     if head.method != "POST":
         return
-    match = _INFER.fullmatch(target.partition(b"?")[0])
-    if match is not None:
-        head.model_name = match[1].decode("latin-1")
-        head.model_version = (match[2] or b"").decode("ascii")
-        texts = [known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS]
-        head.infer = InferHeaders(*texts)
+    match = _INFER.fullmatch(head.target.partition("?")[0])
+    if match is None:
+        return
+    try:
+        head.model_version = rest_path.parse_version(match["version"] or "")
+    except ServerError:
+        return  # the application finds it out again, and says so
+    head.model_name = match["name"]
+    texts = [known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS]
+    head.infer = InferHeaders(*texts)
 
 
 def refusal_of_length(head: Head, limits: Limits) -> ServerError | None:

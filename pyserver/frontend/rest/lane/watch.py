@@ -69,7 +69,7 @@ _TIMEOUTS = {
 def too_slow(timeout: str, limits: Limits) -> ServerError:
     """The answer to a client that a time-out has cut off in the middle of its request."""
     what = "headers" if timeout == "header_timeout" else "body"
-    return invalid(
-        f"request {what} took too long: limit is {getattr(limits, timeout):g} s. "
-        f"Use --http-{timeout.replace('_', '-')} to increase the limit."
-    )
+    text = f"request {what} took too long: the limit is {getattr(limits, timeout):g} s"
+    if timeout != "body_timeout":
+        text += ". Use --http-read-timeout-secs to increase the limit."
+    return invalid(text)
