@@ -22,14 +22,14 @@ _BINARY_200 = (
     b"Inference-Header-Content-Length: %d\r\n\r\n"
 )
 _JSON_200 = b"HTTP/1.1 200 OK\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-_PERSISTENT, _CLOSE, _PERSISTENT_1_0 = b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+_CLOSE, _KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 
 
 def connection_line(keep: bool, http_1_0: bool) -> bytes:
     """The Connection header that an answer needs, with its line end; empty where the version's default is meant."""
-    if not keep:
-        return _CLOSE
-    return _PERSISTENT_1_0 if http_1_0 else _PERSISTENT
+    if http_1_0:
+        return _KEEP_ALIVE if keep else b""
+    return b"" if keep else _CLOSE
 
 
 def head_of(answer: Answer, connection: bytes) -> bytes:

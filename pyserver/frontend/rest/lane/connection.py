@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from pyserver.errors import ErrorCode, ServerError
+from pyserver.errors import ServerError
 from pyserver.frontend.rest.infer import failure, start
 from pyserver.frontend.rest.lane.answer import CONTINUE, is_reset
 from pyserver.frontend.rest.lane.body import LARGE, Body, GatheredBody, PlacedBody, StreamedBody, ordinary_memory
@@ -98,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._note_partial()
         self._outbound.flush()
         if self._winding_down:
-            self._settle()
+            self.settle()
 
     def _fill(self, nbytes: int) -> None:
         body = self._body
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
             if waiting < self._limits.max_pipelined and not (self._barrier and waiting):
                 self.go_on()
         if self._winding_down:
-            self._settle()
+            self.settle()
 
     def pause_writing(self) -> None:
         """The transport holds something that the kernel doesn't take yet."""
@@ -333,7 +333,7 @@ class Connection(asyncio.BufferedProtocol):
     def refuse(self, error: ServerError) -> None:
         """What has come is no request: say so when its turn comes, and take nothing more from this client."""
         self._drop_body()
-        self._aside.clear()
+        self._aside = bytearray()  # the old one may be being read
         self._busy = self._ending = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -418,15 +418,15 @@ class Connection(asyncio.BufferedProtocol):
             return False
         return self._eof or not (self._body or self._aside)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Close if there is nothing left to do."""
         if not self._lost and not self._lingering and self._is_idle():
             self._outbound.flush()
             self._transport.close()
 
-    def drain(self) -> None:
-        """Answer what has been asked, and close."""
+    def wind_down(self) -> None:
+        """The answer to the last request that comes by the time of it is the last. `settle` then closes idle ones."""
         self._winding_down = True
-        self._settle()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits for anything any more."""

@@ -114,12 +114,14 @@ class LaneServer:
         Returns how many had to be aborted.
         """
         self.stop_accepting()
-        # What has reached our socket by now has been asked: let the loop read it.
-        for _ in range(2):
-            await asyncio.sleep(0)
         self._draining = True
         for connection in self._all():
-            connection.drain()
+            connection.wind_down()
+        # What has reached our sockets by now has been asked: let the loop read it.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for connection in self._all():
+            connection.settle()
         late = 0
         if self._all():
             try:

@@ -104,7 +104,19 @@ class EchoPlane:
                 self.answer(index)
 
 
-class Hello(RequestHandler):
+class Undated(RequestHandler):
+    """Answers the same at any time."""
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Date")
+
+
+class Nowhere(Undated):
+    def prepare(self) -> None:
+        self.send_error(404)
+
+
+class Hello(Undated):
     def get(self) -> None:
         self.finish({"hello": self.get_argument("name", "world"), "from": self.request.remote_ip})
 
@@ -116,7 +128,7 @@ class Hello(RequestHandler):
         self.set_status(204)
 
 
-class Stream(RequestHandler):
+class Stream(Undated):
     """Pieces, each behind a flush; the pieces that could be sent are counted."""
 
     sent = 0
@@ -132,7 +144,7 @@ class Stream(RequestHandler):
         Stream.closed += 1
 
 
-class Silent(RequestHandler):
+class Silent(Undated):
     """Never answers."""
 
     closed = 0
@@ -145,7 +157,7 @@ class Silent(RequestHandler):
 
 
 @stream_request_body
-class Upload(RequestHandler):
+class Upload(Undated):
     """Takes its body one piece at a time, each when `gate` is open."""
 
     gate: asyncio.Event
@@ -169,7 +181,7 @@ class Upload(RequestHandler):
 
 
 @stream_request_body
-class Impatient(RequestHandler):
+class Impatient(Undated):
     """Answers before it has seen the body."""
 
     def prepare(self) -> None:
@@ -183,7 +195,7 @@ class Impatient(RequestHandler):
         raise AssertionError("not wanted")
 
 
-class Broken(RequestHandler):
+class Broken(Undated):
     def get(self) -> None:
         self.set_header("Content-Length", "10")
         self.write(b"too short")
@@ -199,7 +211,7 @@ def application() -> Application:
         ("/impatient", Impatient),
         ("/broken", Broken),
     ]
-    return Application(routes, log_function=lambda handler: None)
+    return Application(routes, default_handler_class=Nowhere, log_function=lambda handler: None)
 
 
 @dataclass
@@ -230,6 +242,9 @@ class Client:
 
     async def reply(self, method: str = "POST") -> Reply:
         """The next answer, after any interim ones."""
+        return await asyncio.wait_for(self._reply(method), 20)
+
+    async def _reply(self, method: str) -> Reply:
         while True:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *lines = head[:-4].split("\r\n")
@@ -296,7 +311,9 @@ def infer_body(*tensors: bytes, id: str = "") -> tuple[bytes, int]:
 def infer(*tensors: bytes, model: str = "echo", headers: str = "", chunks: int = 0, id: str = "") -> bytes:
     """A request; in chunks of `chunks` bytes if that is not 0."""
     body, length = infer_body(*tensors, id=id)
-    head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {length}\r\n{headers}"
+    head = (
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {length}\r\n{headers}"
+    )
     if not chunks:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     cut = [body[at : at + chunks] for at in range(0, len(body), chunks)]
