@@ -79,8 +79,8 @@ _RECORD = struct.Struct("<II")
 _EXECUTE = struct.Struct("<QI4x")
 _REQUEST = struct.Struct("<QIIII")
 _RESPONSE = struct.Struct("<QBBHII4x")
-_EXECUTED = struct.Struct("<QQQQ")
-_EXECUTED_RECORD = struct.Struct("<IIQQQQ")
+_EXECUTED = struct.Struct("<QQQQQ")
+_EXECUTED_RECORD = struct.Struct("<IIQQQQQ")
 _TENSOR = struct.Struct("<HBB")
 # By number of tensors: a whole EXECUTE of one request, and a whole RESPONSE, up to their layouts.
 _PREPARED = 17
@@ -130,8 +130,8 @@ def from_server(message: bytes) -> List[Tuple[Any, ...]]:
 def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
     """The records of a message from a stub, in order, all read before any is acted on.
 
-    (RESPONSE, key, code, flags, layout, windows, extras); (EXECUTED, payload, input_ns, infer_ns, output_ns);
-    (kind, body) for the cold ones. MessageError for anything else.
+    (RESPONSE, key, code, flags, layout, windows, extras);
+    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold ones. MessageError for anything else.
     """
     records: List[Tuple[Any, ...]] = []
     for kind, start, stop in _split(message, STUB_KINDS):
@@ -303,9 +303,9 @@ def _windows(message: bytes, at: int, count: int) -> Windows:
     return struct.unpack_from(f"<{2 * count}Q", message, at)
 
 
-def pack_executed(payload: int, input_ns: int, infer_ns: int, output_ns: int) -> bytes:
-    """An EXECUTED record: how long reading inputs, execute, and writing outputs took."""
-    return _EXECUTED_RECORD.pack(EXECUTED, _EXECUTED.size, payload, input_ns, infer_ns, output_ns)
+def pack_executed(payload: int, started_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> bytes:
+    """An EXECUTED record: when it began (`time.monotonic_ns`), and what inputs, execute and outputs took."""
+    return _EXECUTED_RECORD.pack(EXECUTED, _EXECUTED.size, payload, started_ns, input_ns, infer_ns, output_ns)
 
 
 def pack_free(offsets: Sequence[int]) -> bytes:
