@@ -30,9 +30,7 @@ DATATYPE_OF = {dtype: name for name, dtype in BY_DATATYPE.items()}
 """Of a native, fixed-size dtype or `object`; what else is accepted, `unusual` says."""
 CODES = {name: code for code, name in enumerate(DATATYPES)}
 
-TRITON_STRING_TO_NUMPY = {
-    "TYPE_STRING" if name == "BYTES" else f"TYPE_{name}": kind for name, kind in _CLASSES.items()
-}
+TRITON_STRING_TO_NUMPY = {"TYPE_STRING" if name == "BYTES" else f"TYPE_{name}": kind for name, kind in _CLASSES.items()}
 _BY_CODE = {CODES[name]: kind for name, kind in _CLASSES.items()}
 _STRING_KINDS = "SUT"  # bytes, fixed-width unicode, numpy 2's StringDType
 
