@@ -1,4 +1,4 @@
-"""What the front ends and the server ask of the repository: what is there, load, unload. One change a model at a time."""
+"""What the front ends and the server ask of the repository: index, load, unload. One change to a model at a time."""
 
 from __future__ import annotations
 

@@ -7,22 +7,14 @@ happens in worker threads; how many processes start at once is bounded, how long
 from __future__ import annotations
 
 import asyncio
-import functools
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyserver.errors import invalid
-from pyserver.instance.instance import Instance
-from pyserver.instance.memory import RequestMemory
-from pyserver.instance.spec import InstanceSpec
-from pyserver.instance.supervisor import Supervisor
 from pyserver.model.model import Model
 from pyserver.repository import config as configs
 from pyserver.repository.repository import ModelFolder
-from pyserver.scheduler.queue import Limits
 from pyserver.settings import Settings
 from pyserver.types import Clock
 

@@ -293,7 +293,7 @@ class Signature:
 
 def fill(pattern: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """`pattern` with its -1s replaced by what is left of `shape` once equal fixed sizes are taken out, in order."""
-    wanted = [size for size in shape]
+    wanted = list(shape)
     for size in pattern:
         if size != ANY and size in wanted:
             wanted.remove(size)
