@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Tuple
 
 from pyserver.ipc.arena import ALIGNMENT, Arena, ArenaFull
 from pyserver.ipc.messages import FINAL, OK, Layout, Spec, pack_layout, pack_response
@@ -15,7 +15,7 @@ _MOST_LAYOUTS = 4096
 _NO_TENSORS = pack_layout(Layout(()))
 
 
-class Layouts(dict):  # type: ignore[type-arg]
+class Layouts(Dict[Tuple[Spec, ...], bytes]):
     """The packed layout of the specs of a response's tensors, kept for the next response that looks the same."""
 
     def __missing__(self, specs: tuple[Spec, ...]) -> bytes:
@@ -58,7 +58,7 @@ class Answers:
         if error is not None:
             return self.error(key, error.code(), error.message())
         tensors = response._tensors
-        if wanted is not None:
+        if wanted is not None and not (len(tensors) == 1 and tensors[0]._name in wanted):
             tensors = [tensor for tensor in tensors if tensor._name in wanted]
         try:
             layout, windows = self._written(tensors)
@@ -85,27 +85,27 @@ class Answers:
             spec, data, size = tensors[0]._packed()
             layout = self._layouts[(spec,)]
             offset = self._allocated(size)
-            self._copy(offset, [(offset, size, data)])
+            try:
+                self._map[offset : offset + size] = data
+            except BaseException:
+                self.free((offset,))
+                raise
             return layout, (offset, size)
         if not tensors:
             return _NO_TENSORS, ()
         packed = [tensor._packed() for tensor in tensors]
         layout = self._layouts[tuple([spec for spec, _, _ in packed])]
         block = offset = self._allocated(sum([(size + ALIGNMENT - 1) & -ALIGNMENT for _, _, size in packed]))
-        pieces = []
-        for _, data, size in packed:
-            pieces.append((offset, size, data))
-            offset += (size + ALIGNMENT - 1) & -ALIGNMENT
-        self._copy(block, pieces)
-        return layout, tuple([number for offset, size, _ in pieces for number in (offset, size)])
-
-    def _copy(self, block: int, pieces: list[tuple[int, int, Any]]) -> None:
+        windows: list[int] = []
         try:
-            for offset, size, data in pieces:
+            for _, data, size in packed:
                 self._map[offset : offset + size] = data
+                windows += offset, size
+                offset += (size + ALIGNMENT - 1) & -ALIGNMENT
         except BaseException:
             self.free((block,))
             raise
+        return layout, tuple(windows)
 
     def _allocated(self, nbytes: int) -> int:
         with self._lock:

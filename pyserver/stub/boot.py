@@ -7,7 +7,8 @@ itself: as a bare package with this folder's parent for its path, none of whose 
 import sys
 
 # The script's folder stands first on the path: its modules are not for import by their bare names.
-HERE = sys.path.pop(0) if sys.path and sys.path[0] and __file__.startswith(sys.path[0]) else ""
+if sys.path[0] == __file__.rpartition("/")[0]:
+    del sys.path[0]
 
 import os  # noqa: E402
 import signal  # noqa: E402
@@ -46,7 +47,7 @@ def ignore_signals() -> None:
 def set_title(title: str) -> None:
     """Show `title` in ps, where setproctitle is installed, or else what fits of it as the thread's name."""
     try:
-        from setproctitle import setproctitle
+        from setproctitle import setproctitle  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         _prctl(PR_SET_NAME, title.encode()[:15])
     else:

@@ -70,7 +70,10 @@ def imported(source: Any) -> tuple[np.ndarray[Any, Any], bool]:
         )
     if tensor.code == _BFLOAT or not hasattr(np, "from_dlpack"):
         return _copied(tensor, shape), tensor.code == _BFLOAT
-    return np.from_dlpack(_Source(capsule)), False
+    try:
+        return np.from_dlpack(_Source(capsule)), False
+    except (BufferError, RuntimeError, TypeError):  # a type that this numpy doesn't take: bool, before 2.0
+        return _copied(tensor, shape), False
 
 
 def exported(array: np.ndarray[Any, Any], bfloat: bool) -> Any:

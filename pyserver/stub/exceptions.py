@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class TritonModelException(Exception):
+class TritonModelException(Exception):  # noqa: N818 - Triton's name
     """What pb_utils raises for its own refusals; a model may raise it too."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
@@ -26,10 +25,7 @@ class Refusal(Exception):  # noqa: N818 - it is said, not raised, to a model
 
 
 class Execution:
-    """Runs payloads on a model's execute, one after another.
-
-    `quick_ns` follows how long execute takes, as a moving average: whoever holds answers back needs to know.
-    """
+    """Runs payloads on a model's execute, one after another; `took_ns` is how long the last execute took."""
 
     def __init__(self, model: Any, model_file: str, instance_name: str, layouts: RequestLayouts, desk: Desk) -> None:
         self._execute: Callable[[Sequence[ReceivedRequest]], Any] | None = getattr(model, "execute", None)
@@ -38,7 +34,7 @@ class Execution:
         self._layouts = layouts
         self._desk = desk
         self._loop: Any = None
-        self.average_ns = 0
+        self.took_ns = 0
 
     def run(self, payload: int, received: Sequence[Request], control: memoryview) -> int:
         """Execute one payload and put its answers into the outbox; return when it was done (monotonic ns).
@@ -65,14 +61,13 @@ class Execution:
             executed = _now()
             self._fail(requests, error)
         done = _now()
-        took = executed - started
-        self.average_ns += (took - self.average_ns) >> 3
+        self.took_ns = took = executed - started
         desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
         return done
 
     def _settled(self, returned: Any, requests: list[ReceivedRequest]) -> list[InferenceResponse | None]:
         """The list behind what execute returned: a coroutine's result; for None one of None, if senders answer all."""
-        if inspect.isawaitable(returned):
+        if hasattr(returned, "__await__"):
             returned = self._awaited(returned)
         if returned is None and all(request.has_sender for request in requests):
             return [None] * len(requests)

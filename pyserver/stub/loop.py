@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import platform
 import select
 import socket
 import struct
@@ -24,12 +23,9 @@ from pyserver.stub import directories, failures, loading, logger
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
 from pyserver.stub.outbox import Outbox
+from pyserver.stub.pacing import Pacing
 from pyserver.stub.request import Desk, RequestLayouts
 
-QUICK_NS = 50_000
-"""A model whose execute takes longer (ns, on average) has each payload answered at once."""
-HOLD_NS = 200_000
-"""No answer is held back for longer (ns) to travel with the next one."""
 _IDLE_SECONDS = 10
 
 
@@ -56,11 +52,12 @@ class Stub:
         self._model_class: Any = None
         self._model: Any = None
         self._execution: Execution | None = None
-        self._handlers: dict[int, Callable[..., None]] = {
+        self._handlers: dict[int, Callable[[bytes], None]] = {
             messages.LOAD: self._on_load,
             messages.INITIALIZE: self._on_initialize,
             messages.FINALIZE: self._on_finalize,
         }
+        self._pacing = Pacing()
         self.finalized = False
 
     def run(self) -> None:
@@ -74,24 +71,22 @@ class Stub:
 
     def _work(self) -> None:
         """Act on everything that was received."""
-        records, outbox, control = self._records, self._outbox, self._control
-        held_since = 0
+        records, outbox, pacing, control = self._records, self._outbox, self._pacing, self._control
         now = 0
         while records:
-            kind, *fields = records.popleft()
-            if kind != messages.EXECUTE:
+            record = records.popleft()
+            if record[0] != messages.EXECUTE:
                 outbox.flush()
-                self._handlers[kind](*fields)
+                self._handlers[record[0]](record[1])
                 continue
             execution = self._execution
             if execution is None:
                 raise messages.MessageError("an EXECUTE before INITIALIZE")
-            now = execution.run(fields[0], fields[1], control)
-            held_since = held_since or now
-            if execution.average_ns > QUICK_NS or now - held_since > HOLD_NS:
+            now = execution.run(record[1], record[2], control)
+            if not pacing.may_wait(execution.took_ns, now):
                 outbox.flush()
-                held_since = 0
         outbox.flush()
+        pacing.sent()
         if now:
             self._answers.trim(now)
 
@@ -138,7 +133,7 @@ class Stub:
                 raise messages.MessageError("an INITIALIZE before a LOAD that succeeded")
             args = messages.unpack_json(body)
             self._model = loading.initialized(self._model_class, args)
-            layouts = RequestLayouts(_outputs(json.loads(args["model_config"])))
+            layouts = RequestLayouts(_outputs(json.loads(args.get("model_config", "{}"))))
             self._execution = Execution(self._model, load.model_file, load.instance_name, layouts, self._desk)
             # What a model holds from here on is for good: full collections need not walk it again and again.
             gc.freeze()
@@ -185,7 +180,7 @@ def main(channel_fd: int, request_fd: int, response_fd: int) -> int:
 def _hello() -> dict[str, Any]:
     return {
         "version": messages.VERSION,
-        "python": platform.python_version(),
+        "python": "%d.%d.%d" % sys.version_info[:3],
         "numpy": np.__version__,
         "pid": os.getpid(),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Dict, NoReturn
 
 from pyserver.ipc.messages import Windows, unpack_json, unpack_layout
 from pyserver.stub.answers import Answers
@@ -15,6 +15,7 @@ from pyserver.stub.response import check_parameters
 from pyserver.stub.tensor import InputTensor, Tensor, input_spec
 
 _MOST_LAYOUTS = 4096
+_EVEN = range(0, 1 << 30, 2)
 RELEASE_ALL = 1
 RELEASE_RESCHEDULE = 2
 
@@ -135,8 +136,8 @@ class RequestLayout:
         self.wanted = self.requested or None
 
 
-class RequestLayouts(dict):  # type: ignore[type-arg]
-    """Parsed layouts by their bytes. `configured` are the outputs of the model's config: what is sent to who names none."""
+class RequestLayouts(Dict[bytes, RequestLayout]):
+    """Parsed layouts by their bytes. `configured` are the outputs of the config: what is sent to who names none."""
 
     def __init__(self, configured: frozenset[str]) -> None:
         super().__init__()
@@ -182,9 +183,9 @@ class ReceivedRequest(InferenceRequest):
         """The input tensors, in the order of the request."""
         inputs = self._inputs
         if inputs is None:
-            memory, windows = self._desk.memory, iter(self._windows)
+            memory, windows, specs = self._desk.memory, self._windows, self._layout.specs
             inputs = self._inputs = [
-                InputTensor(spec, memory, next(windows), next(windows)) for spec in self._layout.specs
+                InputTensor(spec, memory, windows[at], windows[at + 1]) for spec, at in zip(specs, _EVEN)
             ]
         return inputs
 
