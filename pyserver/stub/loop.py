@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections import deque
 from typing import Any, Callable
@@ -107,7 +108,12 @@ class Stub:
                 self._records.append(record)
 
     def _collect(self) -> None:
-        """Read what the server has sent meanwhile: it may have given blocks back."""
+        """Read what the server has sent meanwhile: it may have given blocks back.
+
+        In the main thread alone: it would not see what another one received for it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while poll.poll(0):

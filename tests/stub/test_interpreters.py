@@ -40,6 +40,7 @@ def test_every_datatype_there_and_back(start: Start, python: Python) -> None:
     driver = start(python).ready(IDENTITY)
     assert driver.hello["version"] == messages.VERSION
     assert driver.hello["pid"] == driver.process.pid
+    assert Path(f"/proc/{driver.process.pid}/comm").read_text() == "stub of a test\n"
     answer = driver.infer(TENSORS)
     assert answer.code == messages.OK, answer.message
     assert answer.flags == messages.FINAL
@@ -196,7 +197,7 @@ def test_prints_come_line_by_line(start: Start, python: Python) -> None:
     logging.getLogger("mine").info("informed")
     class TritonPythonModel:
         def execute(self, requests):
-            print(sys.argv, sys.path[0].endswith("site"), __name__, os.path.isabs(__file__), TritonPythonModel.__module__)
+            print(sys.argv, sys.path[0].endswith("site"), __name__, os.path.isabs(__file__), type(self).__module__)
             print(sys.path[-2:] == [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
             import c_python_backend_utils as c, triton_python_backend_utils as pb
             print(c.Tensor is pb.Tensor, pb.get_model_dir() == os.path.dirname(__file__))
