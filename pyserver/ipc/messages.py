@@ -25,7 +25,7 @@ import struct
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
 VERSION = 1
-MAX_MESSAGE = 128 * 1024
+MAX_MESSAGE = 64 * 1024
 """No message is longer (bytes): both sides give their sockets buffers that hold several."""
 
 # server -> stub

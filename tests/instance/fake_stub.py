@@ -1,7 +1,7 @@
 """A stub without a model: answers each request with its own inputs, or does what the configuration or a request asks.
 
-Arguments as pyserver.stub.boot: CHANNEL_FD REQUEST_FD RESPONSE_FD TITLE. The configuration's `load` and `initialize`, and
-a request's parameter `do`, name what goes wrong.
+Arguments as pyserver.stub.boot: CHANNEL_FD REQUEST_FD RESPONSE_FD TITLE. The configuration's `load` and `initialize`,
+and a request's parameter `do`, name what goes wrong.
 """
 
 import json
@@ -99,7 +99,7 @@ class FakeStub:
             return m.pack_response(key, m.OK, flags, layout, ())
         at = self.responses.allocate(sum(sizes))
         answered = []
-        for offset, size, room in zip(windows[::2], windows[1::2], sizes):
+        for offset, size, room in zip(windows[::2], windows[1::2], sizes, strict=True):
             self.responses.view[at : at + size] = self.requests.view[offset : offset + size]
             answered += [at, size]
             at += room

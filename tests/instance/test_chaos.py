@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pyserver.errors import ErrorCode, ServerError
+from pyserver.errors import ErrorCode
 from pyserver.instance import instance as instances
 from pyserver.instance.instance import Instance, LoadError
 from pyserver.instance.memory import RequestMemory
@@ -65,9 +65,10 @@ async def test_initialize_error(memory: RequestMemory) -> None:
 @pytest.mark.parametrize("step", ["load", "initialize"])
 async def test_exit_while_loading_says_how_and_its_last_words(memory: RequestMemory, step: str) -> None:
     instance = new(memory, **{step: "exit"})
-    with pytest.raises(LoadError) as caught:
+    if step == "initialize":
         await instance.start()
-        await instance.initialize()
+    with pytest.raises(LoadError) as caught:
+        await (instance.start() if step == "load" else instance.initialize())
     assert caught.value.message == (
         "Stub process 'm_0_0' is not healthy: exited with status 3 while loading; last lines on stderr:\n"
         "  first line\n  last words"
@@ -77,7 +78,7 @@ async def test_exit_while_loading_says_how_and_its_last_words(memory: RequestMem
 
 async def test_a_silent_load_times_out(memory: RequestMemory) -> None:
     instance = new(memory, load="hang")
-    with pytest.raises(LoadError, match="said nothing for 0.5 s while loading"):
+    with pytest.raises(LoadError, match=r"said nothing for 0\.5 s while loading"):
         await instance.start(timeout=0.5)
     assert instance.gone
 
@@ -151,6 +152,25 @@ async def test_death_while_executing_fails_what_began_and_returns_the_rest(insta
     assert owner.timings[deadly] is None
     assert owner.back == behind[::-1], "the last first, as each goes to the head of its queue"
     assert instance.load == 0
+    owner.release()
+
+
+async def test_what_it_said_before_it_died_is_heard_though_it_left_messages_unread(
+    instance: Instance, owner: Owner
+) -> None:
+    first, deadly = plain(owner), ask(owner, "kill")
+    instance.execute(first)
+    instance.execute(deadly)
+    await asyncio.sleep(0)
+    instance._link._flush()
+    unread = plain(owner)
+    instance.execute(unread)
+    instance._link._flush()
+    time.sleep(0.3)  # the loop stands still meanwhile: reset, answer and end are there at once
+    await owner.heard(first, deadly, unread)
+    assert owner.timings[first] is not None
+    assert list(owner.errors) == deadly.pendings
+    assert owner.back == [unread]
     owner.release()
 
 
