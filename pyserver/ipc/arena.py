@@ -71,6 +71,12 @@ class Mapping:
         self.map = mmap.mmap(fd, self.size, access=access)
         self.view = memoryview(self.map)
 
+    def close(self) -> None:
+        """Close the descriptor; the bytes stay as long as somebody holds a view of them."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
 
 class SizeClass(List[int]):
     """The free blocks of one size, by offset: a stack of hot ones, and `resting` for what `trim` has found idle."""
