@@ -38,6 +38,8 @@ class Stub:
     """One process of one model, over its channel and its two arenas, given by their descriptors."""
 
     def __init__(self, channel_fd: int, request_fd: int, response_fd: int) -> None:
+        for fd in (channel_fd, request_fd, response_fd):
+            os.set_inheritable(fd, False)  # what the model starts is to hold none of them
         sock = socket.socket(fileno=channel_fd)
         # A blocking receive that looks up now and then costs nothing on the way; a poll before each one would.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _IDLE_SECONDS, 0))
@@ -123,7 +125,7 @@ class Stub:
         config = None
         try:
             load = self._load = loading.Load(messages.unpack_json(body))
-            self._arena.budget = load.response_bytes
+            self._arena.budget = load.response_bytes or self._arena.size
             directories.set_model_dir(load.version_directory)
             self._model_class = loading.imported_class(load)
             config = loading.completed_config(self._model_class, load)

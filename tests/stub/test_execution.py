@@ -4,12 +4,12 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Start
-from driver import Raw
-from models import IDENTITY, body
 
 from pyserver.ipc import messages
 from pyserver.stub.response import ErrorCode
+from tests.stub.conftest import Start
+from tests.stub.driver import Raw
+from tests.stub.models import IDENTITY, body
 
 X = np.arange(4, dtype="f4")
 NOT_A_RESPONSE = "Expected an 'InferenceResponse' object in the execute function return list, found type"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Start
-from driver import PATIENCE, Raw
-from models import ADD_SUB, IDENTITY, STRINGS
 
 from pyserver.ipc import messages
+from tests.stub.conftest import Start
+from tests.stub.driver import PATIENCE, Raw
+from tests.stub.models import ADD_SUB, IDENTITY, STRINGS
 
 Python = tuple[str, dict[str, str]]
 
@@ -133,9 +133,9 @@ def wait_for_end(pid: int) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}]
-from driver import Driver
-from models import body
+sys.path.insert(0, {root!r})
+from tests.stub.driver import Driver
+from tests.stub.models import body
 from pyserver.ipc import messages
 driver = Driver(Path(sys.argv[1]), sys.argv[2], {environment!r})
 driver.ready(body("time.sleep(600)"))
@@ -147,8 +147,7 @@ time.sleep(600)
 
 def test_a_stub_dies_with_the_server_even_while_it_executes(tmp_path: Path, python: Python) -> None:
     path, environment = python
-    here = Path(__file__).parent
-    source = PARENT.format(tests=str(here), root=str(here.parents[1]), environment=environment)
+    source = PARENT.format(root=str(Path(__file__).parents[2]), environment=environment)
     command = [sys.executable, "-c", source, str(tmp_path / "model"), path]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None

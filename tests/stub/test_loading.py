@@ -1,10 +1,10 @@
 """From LOAD to INITIALIZED: spec 4.1, 4.2 and 3.4."""
 
 import pytest
-from conftest import Start
-from models import IDENTITY
 
 from pyserver.ipc import messages
+from tests.stub.conftest import Start
+from tests.stub.models import IDENTITY
 
 
 @pytest.mark.parametrize(
