@@ -17,7 +17,9 @@ def test_versions(text: str, version: str) -> None:
 
 @pytest.mark.parametrize("text", [str(1 << 63), "9" * 20, "9" * 5000])
 def test_a_version_that_overflows_is_refused(text: str) -> None:
-    with pytest.raises(ServerError, match="failed to get model version from specified version string '99*|9223") as caught:
+    with pytest.raises(
+        ServerError, match="failed to get model version from specified version string '99*|9223"
+    ) as caught:
         parse_version(text)
     assert caught.value.code is ErrorCode.INVALID_ARG
     assert len(caught.value.message) < 300

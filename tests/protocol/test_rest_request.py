@@ -155,9 +155,7 @@ def test_data_may_come_before_its_datatype() -> None:
 
 def test_not_a_number_is_one_here() -> None:
     request = given(b'{"inputs":[{"name":"x","datatype":"FP32","shape":[3],"data":[NaN,-Infinity,Infinity]}]}')
-    assert np.array_equal(
-        np.frombuffer(request.inputs[0].data, np.float32), [np.nan, -np.inf, np.inf], equal_nan=True
-    )
+    assert np.array_equal(np.frombuffer(request.inputs[0].data, np.float32), [np.nan, -np.inf, np.inf], equal_nan=True)
 
 
 @pytest.mark.parametrize("shape", [[0, 4], [4, 0], [0]])
