@@ -65,7 +65,9 @@ def test_a_load_may_have_no_parameters(body: bytes) -> None:
 
 def test_a_load_with_config_and_files() -> None:
     content = bytes(range(256))
-    body = load({"config": '{"name":"m"}', "file:1/model.py": base64.b64encode(content).decode(), "file:labels.txt": ""})
+    body = load(
+        {"config": '{"name":"m"}', "file:1/model.py": base64.b64encode(content).decode(), "file:labels.txt": ""}
+    )
     assert decode_load(body, "m", MIB) == {
         "config": '{"name":"m"}',
         "file:1/model.py": content,
@@ -83,7 +85,9 @@ def test_parameters_are_an_object() -> None:
 
 
 def test_an_unknown_load_parameter_is_named() -> None:
-    assert "unrecognized load parameter 'foo' of the load of model 'm'." in refused(decode_load, load({"foo": "1"}), "m", 1)
+    assert "unrecognized load parameter 'foo' of the load of model 'm'." in refused(
+        decode_load, load({"foo": "1"}), "m", 1
+    )
 
 
 def test_files_need_a_config() -> None:
