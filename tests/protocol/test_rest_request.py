@@ -300,7 +300,7 @@ def test_header_lengths_that_are_none(text: str) -> None:
         (15, {"inputs": [plain("abc")]}, "Unable to parse 'data': attempt to access JSON non-array as array"),
         (16, {"inputs": [binary(datatype="FLOAT")]}, "invalid datatype for input x: got 'FLOAT'"),
         (16, {"inputs": [plain([1], datatype="fp32")]}, "invalid datatype for input x"),
-        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for model"),
+        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for"),
         (29, {"inputs": [binary("B", size=(1 << 64) - 1)]}, "unexpected size for input 'B', expecting"),
         (30, {"inputs": [binary(size=12)]}, "unexpected additional input data for model 'm'"),
         (30, {"inputs": []}, "unexpected additional input data for model 'm': the body has 16 bytes after its JSON of"),
