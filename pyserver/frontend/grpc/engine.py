@@ -27,19 +27,29 @@ RESOURCE_EXHAUSTED = 8
 STOPPING = "GRPC server is shutting down and has stopped accepting new requests."
 
 
+def _never(result: Any) -> bool:
+    return False
+
+
+def _nothing(result: Any) -> None:
+    pass
+
+
 class Method(NamedTuple):
     """A unary RPC in three steps, so that only the middle one runs on the main loop.
 
     `decode` and `encode` are pure and may run in any thread; `run` takes what `decode` made and returns what `encode`
     takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError. What
-    `run` returned is encoded exactly once, or given to `drop` if nobody waits for it any more.
+    `run` returned is encoded exactly once, or given to `drop` if nobody waits for it any more. `quick` says that
+    encoding a result takes microseconds, so that it may be done on the main loop where that saves a crossing.
     """
 
     path: str
     decode: Callable[[bytes], Any]
     run: Callable[[Any], Any]
     encode: Callable[[Any], bytes]
-    drop: Callable[[Any], None] | None = None
+    quick: Callable[[Any], bool] = _never
+    drop: Callable[[Any], None] = _nothing
 
 
 class Stream(Protocol):
@@ -152,7 +162,7 @@ class Call:
         error = future.exception()
         if error is not None:
             self.refuse(explain(error, self.method.path))
-        elif self.gone and self.method.drop is not None:
+        elif self.gone:
             self.method.drop(future.result())
             self.refuse(ServerError(ErrorCode.CANCELLED, "the client has gone"))
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -17,7 +17,7 @@ import grpc.aio
 import uvloop
 
 from pyserver.errors import ServerError
-from pyserver.frontend.grpc.address import in_use, target, try_bind
+from pyserver.frontend.address import in_use, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import (
     Call,
@@ -70,6 +70,10 @@ class GrpcioEngine:
     def start_unix(self, path: str, streams: Sequence[StreamMethod], options: Options) -> None:
         """Serve streams, and answer unknown methods, on a Unix socket: behind another engine."""
         self._launch(f"unix:{path}", [], streams, options)
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do something quick in the side thread."""
+        self._loop.call_soon_threadsafe(work)
 
     def drain(self, timeout: float) -> bool:
         """Refuse new calls (GOAWAY), wait for the accepted ones; streams end after the answers they owe."""

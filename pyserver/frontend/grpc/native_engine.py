@@ -19,6 +19,7 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pyserver.errors import ServerError
-from pyserver.frontend.grpc.address import in_use, target, try_bind
+from pyserver.frontend.address import in_use, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import (
     MAX_MESSAGE,
@@ -154,6 +155,10 @@ class NativeEngine:
                 self._empty.notify_all()
         return found
 
+    def elsewhere(self, call: _Call, result: Any) -> None:
+        """Let the other side thread encode."""
+        self._behind.run(functools.partial(call.send, result))
+
     def reply(self, key: int, message: bytes) -> None:
         """Answer the call, which the client may have left meanwhile."""
         self._front.respond(key, message)
@@ -175,6 +180,13 @@ class _Call(Call):
         self.key = key
 
     def answer(self, result: Any) -> None:
+        if self.method.quick(result):
+            self.send(result)
+        else:
+            self.engine.elsewhere(self, result)
+
+    def send(self, result: Any) -> None:
+        """Encode here and now."""
         try:
             message = encoded(self.method, result, MAX_MESSAGE)
         except ServerError as error:
