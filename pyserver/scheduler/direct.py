@@ -1,0 +1,28 @@
+"""The default scheduler: one request a payload, in order, to whichever instance has room."""
+
+from __future__ import annotations
+
+from pyserver.payload import Pending
+from pyserver.scheduler.scheduler import Scheduler
+
+
+class DirectScheduler(Scheduler):
+    """Hands each request to an executor as soon as one has room; until then it waits."""
+
+    def submit(self, pending: Pending) -> None:
+        """As any scheduler's; with room and nobody waiting the queue is not touched at all."""
+        if self._closed is None and not len(self._queue):
+            executor = self._least_loaded(pending.arrived_ns)
+            if executor is not None:
+                self._send([pending], executor)
+                return
+        super().submit(pending)
+
+    def _pump(self, now_ns: int) -> None:
+        while len(self._queue):
+            executor = self._least_loaded(now_ns)
+            if executor is None:
+                return
+            pending = self._queue.pop()
+            if pending is not None:
+                self._send([pending], executor)
