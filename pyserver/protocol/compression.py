@@ -49,7 +49,9 @@ class Inflater:
                 "Use --http-max-input-size to increase the limit."
             )
         if self._stream.unused_data:
-            raise invalid(f"request body has {len(self._stream.unused_data)} bytes after the end of its {self._encoding} data")
+            raise invalid(
+                f"request body has {len(self._stream.unused_data)} bytes after the end of its {self._encoding} data"
+            )
         self._left -= len(inflated)
         return inflated
 
