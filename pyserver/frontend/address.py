@@ -1,35 +1,36 @@
-"""Addresses to listen on: written as gRPC wants them, and tried first, so that a refusal has one wording."""
+"""Addresses to listen on: bound, or tried before another library binds them, so that every refusal has one wording."""
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 
+from tornado.netutil import bind_sockets
 
-def target(address: str, port: int) -> str:
-    """`host:port`, with an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+from pyserver.errors import ErrorCode, ServerError
 
 
-def in_use(address: str, port: int) -> OSError:
-    """Triton's words for a port that somebody else has."""
-    return OSError(errno.EADDRINUSE, f"Socket '{address}:{port}' already in use")
+def listen(address: str, port: int, reuse_port: bool = False) -> list[socket.socket]:
+    """Sockets that listen on `address` and `port` (0: a free one). ServerError says which could not be had, and why."""
+    try:
+        return bind_sockets(port, address, reuse_port=reuse_port)
+    except OSError as error:
+        raise refused(address, port, error) from None
 
 
 def try_bind(address: str, port: int) -> None:
-    """Bind and let go. OSError, naming the address, if it is in use, not ours, or not an address."""
-    try:
-        found = socket.getaddrinfo(address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise OSError(errno.EADDRNOTAVAIL, f"Socket '{address}:{port}': {error.strerror}") from None
-    family, kind, protocol, _, place = found[0]
-    with socket.socket(family, kind, protocol) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(place)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise in_use(address, port) from None
-            reason = os.strerror(error.errno or 0)
-            raise OSError(error.errno, f"Socket '{address}:{port}' can't be bound: {reason}") from None
+    """Bind and let go. ServerError as `listen`."""
+    for bound in listen(address, port):
+        bound.close()
+
+
+def refused(address: str, port: int, error: OSError) -> ServerError:
+    """Triton's words for a port that somebody else has, and ours for the rest."""
+    if error.errno == errno.EADDRINUSE:
+        return ServerError(ErrorCode.UNAVAILABLE, f"Socket '{address}:{port}' already in use")
+    return ServerError(ErrorCode.INTERNAL, f"Socket '{address}:{port}' can't be listened on: {error.strerror}")
+
+
+def target(address: str, port: int) -> str:
+    """`host:port` as gRPC wants it: an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

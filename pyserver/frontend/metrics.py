@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Iterable
+from itertools import starmap
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, ErrorHandler, RequestHandler
 
-from pyserver.frontend.address import try_bind
+from pyserver.frontend.address import listen
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     HostSample,
@@ -21,16 +19,14 @@ from pyserver.protocol.metrics import (
     parse_memory,
     render,
 )
+from pyserver.settings import Settings
 from pyserver.types import Clock
 
+if TYPE_CHECKING:
+    from pyserver.dataplane import DataPlane
+    from pyserver.model.model import Model
+
 PROC = Path("/proc")
-
-
-class Source(Protocol):
-    """Where the counters come from; called on the main loop."""
-
-    def metrics(self) -> Iterable[ModelSample]:
-        """A sample for each model version that is loaded."""
 
 
 class Host:
@@ -56,32 +52,54 @@ class Host:
 
 
 class MetricsServer:
-    """Serves the counters of `source` on a port of its own, on the loop that calls `start`.
+    """Serves the counters of the models that `data_plane` has, on a port of its own."""
 
-    `host` None leaves the machine's own metrics out.
-    """
+    title = "Metrics Service"
 
-    def __init__(self, source: Source, address: str, port: int, host: Host | None = None) -> None:
-        self._address = address
-        self.port = port
-        self._server = HTTPServer(_application(source, host), max_body_size=0, max_header_size=16384)
+    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
+        self.address = settings.metrics_address or settings.http_address
+        self.port = settings.metrics_port
+        self._server = HTTPServer(_application(data_plane, Host()), max_body_size=0, max_header_size=16384)
 
-    def start(self) -> None:
-        """Listen. OSError if the address can't be bound; `port` is then the one bound, which matters where it was 0."""
-        try_bind(self._address, self.port)
-        sockets = bind_sockets(self.port, self._address or None, family=socket.AF_UNSPEC)
+    async def start(self) -> None:
+        """Listen; from then on `port` is the real one. ServerError where it can't be had."""
+        sockets = listen(self.address, self.port)
         self.port = sockets[0].getsockname()[1]
         self._server.add_sockets(sockets)
 
-    async def stop(self) -> None:
-        """Close the port and its connections."""
+    def stop_accepting(self) -> None:
+        """Nothing yet: the counters are read to the end."""
+
+    async def drain(self, timeout: float) -> None:
+        """Close the port and its connections: a scrape takes no time that would be worth waiting for."""
         self._server.stop()
         await self._server.close_all_connections()
 
 
+def sample(name: str, version: int, model: Model) -> ModelSample:
+    """What the metrics say of one model version."""
+    counted = model.statistics
+    return ModelSample(
+        model=name,
+        version=str(version),
+        success=counted.success,
+        failures=counted.failures,
+        inferences=counted.inference_count,
+        executions=counted.execution_count,
+        request_ns=counted.success_ns,
+        queue_ns=counted.queue_ns,
+        compute_input_ns=counted.input_ns,
+        compute_infer_ns=counted.infer_ns,
+        compute_output_ns=counted.output_ns,
+        pending=model.scheduler.waiting,
+        load_seconds=model.load_seconds,
+        tags=dict(model.config.metric_tags),
+    )
+
+
 class _Metrics(RequestHandler):
-    def initialize(self, source: Source, host: Host | None) -> None:
-        self._source = source
+    def initialize(self, data_plane: DataPlane, host: Host) -> None:
+        self._data_plane = data_plane
         self._host = host
 
     def set_default_headers(self) -> None:
@@ -89,7 +107,7 @@ class _Metrics(RequestHandler):
 
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
-        self.write(render(self._source.metrics(), self._host and self._host.sample()))
+        self.write(render(starmap(sample, self._data_plane.models()), self._host.sample()))
 
 
 class _NotFound(ErrorHandler):
@@ -101,9 +119,9 @@ class _NotFound(ErrorHandler):
         self.finish(f"{status_code}: only /metrics is here\n")
 
 
-def _application(source: Source, host: Host | None) -> Application:
+def _application(data_plane: DataPlane, host: Host) -> Application:
     return Application(
-        [("/metrics", _Metrics, {"source": source, "host": host})],
+        [("/metrics", _Metrics, {"data_plane": data_plane, "host": host})],
         default_handler_class=_NotFound,
         default_handler_args={"status_code": 404},
         log_function=lambda handler: None,

@@ -25,28 +25,14 @@ def parse(kind: type[M], data: bytes) -> M:
         raise invalid(f"failed to parse the {kind.DESCRIPTOR.name}: {error}") from None
 
 
-def model_version(text: str) -> str:
-    """A request's version: empty for the model's choice, else a number above 0 in its plain form."""
-    if not text:
-        return text
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()):
-        raise invalid(
-            f"failed to get model version from specified version string '{text}', "
-            "version should be an integral value > 0"
-        )
-    version = int(text)
-    if version <= 0:
-        raise invalid(
-            f"invalid model version specified '{text}' , version should be an integral value > 0"
-        )
-    return str(version)
+def parse_nothing(data: bytes) -> None:
+    """A request without fields: whatever it holds is not for us."""
 
 
-def parse_named(kind: type[Message], data: bytes) -> tuple[str, str]:
-    """Name and version out of a ModelReady-, ModelMetadata-, ModelConfig- or ModelStatisticsRequest."""
-    message: Any = parse(kind, data)
-    return message.name, model_version(message.version)
+def parse_named(data: bytes) -> tuple[str, str]:
+    """Name and version out of a ModelReady-, ModelMetadata-, ModelConfig- or ModelStatisticsRequest: all alike."""
+    message = parse(pb.ModelMetadataRequest, data)
+    return message.name, message.version
 
 
 def parse_index(data: bytes) -> bool:
@@ -92,6 +78,26 @@ def _choice(key: str, value: Any, expected: str) -> Any:
     if given != expected:
         raise invalid(f"invalid value type for '{key}' parameter, expected {expected}, got {given}.")
     return getattr(value, expected)
+
+
+def nothing(result: None = None) -> bytes:
+    """A response without fields."""
+    return b""
+
+
+def server_live(live: bool) -> bytes:
+    """A ServerLiveResponse."""
+    return pb.ServerLiveResponse(live=live).SerializeToString()
+
+
+def server_ready(ready: bool) -> bytes:
+    """A ServerReadyResponse."""
+    return pb.ServerReadyResponse(ready=ready).SerializeToString()
+
+
+def model_ready(ready: bool) -> bytes:
+    """A ModelReadyResponse."""
+    return pb.ModelReadyResponse(ready=ready).SerializeToString()
 
 
 def server_metadata(metadata: Mapping[str, Any]) -> bytes:

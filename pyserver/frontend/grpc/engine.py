@@ -35,11 +35,16 @@ def _nothing(result: Any) -> None:
     pass
 
 
+def _raise(error: ServerError) -> Any:
+    raise error
+
+
 class Method(NamedTuple):
     """A unary RPC in three steps, so that only the middle one runs on the main loop.
 
     `decode` and `encode` are pure and may run in any thread; `run` takes what `decode` made and returns what `encode`
-    takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError. What
+    takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError; that of
+    `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
     `run` returned is encoded exactly once, or given to `drop` if nobody waits for it any more. `quick` says that
     encoding a result takes microseconds, so that it may be done on the main loop where that saves a crossing.
     """
@@ -50,6 +55,7 @@ class Method(NamedTuple):
     encode: Callable[[Any], bytes]
     quick: Callable[[Any], bool] = _never
     drop: Callable[[Any], None] = _nothing
+    blame: Callable[[ServerError], Any] = _raise
 
 
 class Stream(Protocol):
@@ -104,20 +110,20 @@ class Options:
 
 
 class Engine(Protocol):
-    """Serves methods on one address. `start`, `drain` and `stop` block: they are called from a worker thread."""
+    """Serves methods on one address. `start`, `drain` and `stop` block, and are called from a worker thread."""
 
     name: str
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
     ) -> int:
-        """Listen, and return the port, which matters where 0 asked for any. OSError if the address can't be bound."""
+        """Listen, and return the port, which matters where it was 0 for any. ServerError if it can't be had."""
+
+    def stop_accepting(self) -> None:
+        """New calls get UNAVAILABLE; streams are hung up. Doesn't block."""
 
     def drain(self, timeout: float) -> bool:
-        """Refuse new calls with UNAVAILABLE, and wait for those that were accepted, at most `timeout` seconds.
-
-        Says whether all were answered.
-        """
+        """Wait, after `stop_accepting`, for what was accepted, at most `timeout` seconds; whether all was answered."""
 
     def stop(self) -> None:
         """Close every connection and end the engine's threads. Calls that still run get UNAVAILABLE."""
@@ -131,11 +137,15 @@ class Call:
 
     __slots__ = ("future", "gone", "method", "request")
 
-    def __init__(self, method: Method, request: Any) -> None:
-        self.method = method
-        self.request = request
+    def __init__(self, method: Method, message: bytes) -> None:
         self.gone = False
         self.future: Future[Any] | None = None
+        try:
+            self.request = method.decode(message)
+        except Exception as error:
+            self.request = explain(error, method.path)
+            method = method._replace(run=method.blame)
+        self.method = method
 
     def step(self) -> None:
         """On the main loop: begin, or, called again because the client has gone, cancel what was begun."""

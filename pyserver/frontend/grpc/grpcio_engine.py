@@ -7,9 +7,10 @@ asyncio's loop, 4,400 with the threaded server.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -17,7 +18,7 @@ import grpc.aio
 import uvloop
 
 from pyserver.errors import ServerError
-from pyserver.frontend.address import in_use, target, try_bind
+from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import (
     Call,
@@ -25,7 +26,6 @@ from pyserver.frontend.grpc.engine import (
     Options,
     StreamMethod,
     encoded,
-    explain,
     stopping,
 )
 from pyserver.protocol import status
@@ -33,10 +33,13 @@ from pyserver.protocol import status
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 LEVELS = {"none": 0, "low": 1, "medium": 2, "high": 3}
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
+GRACE = 1e6
+"""Seconds: what was accepted ends when `stop` says so."""
 
 
 class GrpcioEngine:
@@ -54,6 +57,7 @@ class GrpcioEngine:
         self._open: set[object] = set()
         self._draining = False
         self._idle = asyncio.Event()
+        self._stopped: asyncio.Future[None] | None = None
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -64,7 +68,7 @@ class GrpcioEngine:
         bound = self._launch(target(address, port), methods, streams, options)
         if bound == 0:
             self.stop()
-            raise in_use(address, port)
+            raise refused(address, port, OSError(errno.EADDRINUSE, ""))
         return bound
 
     def start_unix(self, path: str, streams: Sequence[StreamMethod], options: Options) -> None:
@@ -75,9 +79,14 @@ class GrpcioEngine:
         """Do something quick in the side thread."""
         self._loop.call_soon_threadsafe(work)
 
+    def stop_accepting(self) -> None:
+        """Refuse new calls (GOAWAY); streams end after the answers they owe."""
+        self._draining = True
+        self._loop.call_soon_threadsafe(self._hang_up)
+
     def drain(self, timeout: float) -> bool:
-        """Refuse new calls (GOAWAY), wait for the accepted ones; streams end after the answers they owe."""
-        return self._ask(self._drain(timeout), timeout + STOP_TIMEOUT)
+        """Wait for what was accepted."""
+        return self._ask(self._wait_idle(timeout), timeout + STOP_TIMEOUT)
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
@@ -92,9 +101,7 @@ class GrpcioEngine:
     def _ask(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
-    def _launch(
-        self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
-    ) -> int:
+    def _launch(self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options) -> int:
         self._limit = options.max_message
         self._thread.start()
         try:
@@ -114,15 +121,19 @@ class GrpcioEngine:
         self._server = server
         return port
 
-    async def _drain(self, timeout: float) -> bool:
-        self._draining = True
-        stopped = asyncio.ensure_future(self._server.stop(timeout))
+    def _hang_up(self) -> None:
+        self._stopped = asyncio.ensure_future(self._server.stop(GRACE))
         for served in list(self._open):
             if isinstance(served, _Stream):
                 served.hang_up()
         self._left(None)
-        await stopped
-        return self._idle.is_set()
+
+    async def _wait_idle(self, timeout: float) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     async def _close(self) -> None:
         self._draining = True
@@ -143,17 +154,14 @@ class GrpcioEngine:
         bridge, opened, left = self._bridge, self._open, self._left
 
         async def serve(message: bytes, context: Any) -> bytes:
-            try:
-                request = method.decode(message)
-            except Exception as error:
-                return await _abort(context, explain(error, method.path))
-            call = _Call(method, request, self._home, self._limit, self._loop.create_future())
+            call = _Call(method, message, self._home, self._limit, self._loop.create_future())
             opened.add(call)
             bridge.post(call)
             try:
                 return await call.reply
             except ServerError as error:
-                return await _abort(context, error)
+                await _abort(context, error)
+                return b""
             except asyncio.CancelledError:
                 call.gone = True
                 bridge.post(call)
@@ -186,9 +194,9 @@ class _Call(Call):
     __slots__ = ("error", "home", "limit", "reply", "result")
 
     def __init__(
-        self, method: Method, request: Any, home: Crossing[_Call], limit: int, reply: asyncio.Future[bytes]
+        self, method: Method, message: bytes, home: Crossing[_Call], limit: int, reply: asyncio.Future[bytes]
     ) -> None:
-        super().__init__(method, request)
+        super().__init__(method, message)
         self.home = home
         self.limit = limit
         self.reply = reply
@@ -223,7 +231,9 @@ class _Stream:
     """A stream of grpc.aio as the seam wants it."""
 
     def __init__(self, asked: Any, context: Any) -> None:
-        self.metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self.metadata: Mapping[str, str] = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
         self.hung_up = asyncio.Event()
         self._asked = asked
         self._context = context
@@ -241,7 +251,7 @@ class _Stream:
                 if self.hung_up.is_set():
                     return
                 raise
-            if message is grpc.aio.EOF:
+            if message is END:
                 return
             yield message
 
@@ -258,7 +268,7 @@ class _Stream:
             self._reading.cancel()
 
 
-class _Table(grpc.GenericRpcHandler):
+class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def __init__(self, handlers: dict[str, Any]) -> None:
         self._handlers = handlers
 

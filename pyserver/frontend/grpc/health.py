@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pyserver.errors import ServerError
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import Call, Method, Stream, StreamMethod
-from pyserver.frontend.grpc.planes import DataPlane
+
+if TYPE_CHECKING:
+    from pyserver.dataplane import DataPlane
 
 SERVICE = "/grpc.health.v1.Health/"
 INTERVAL = 1.0
@@ -54,13 +57,13 @@ class _Look(Call):
     __slots__ = ("home",)
 
     def __init__(self, method: Method, home: Crossing[bool]) -> None:
-        super().__init__(method, None)
+        super().__init__(method, b"")
         self.home = home
 
     def answer(self, result: Any) -> None:
         self.home.post(bool(result))
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: ServerError) -> None:
         self.home.post(False)
 
 

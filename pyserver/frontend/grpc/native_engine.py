@@ -18,18 +18,19 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 
 from __future__ import annotations
 
-import errno
 import functools
+import importlib
 import logging
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyserver.errors import ServerError
-from pyserver.frontend.address import in_use, target, try_bind
+from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import (
     MAX_MESSAGE,
@@ -38,18 +39,17 @@ from pyserver.frontend.grpc.engine import (
     Options,
     StreamMethod,
     encoded,
-    explain,
     stopping,
 )
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.protocol import status
 
-try:
-    from pygrpc_native import EVENT_CALL, NativeGrpcFront
-except ImportError:
-    NativeGrpcFront = None
-
 log = logging.getLogger(__name__)
+native: Any = None
+try:
+    native = importlib.import_module("pygrpc_native")
+except ImportError as error:
+    log.debug("pygrpc-native is not here: %s", error)
 
 BATCH = 64
 IO_THREADS = 1
@@ -57,7 +57,7 @@ IO_THREADS = 1
 
 def unserved(options: Options) -> str:
     """Why this engine can't be had, with these options; empty if it can."""
-    if NativeGrpcFront is None:
+    if native is None:
         return "pygrpc-native is not installed"
     wanted = Options()
     fixed = ("max_message", "max_connection_age_ms", "max_connection_age_grace_ms", "compression")
@@ -97,12 +97,17 @@ class NativeEngine:
         bound: int = self._front.bound_port
         return bound
 
-    def drain(self, timeout: float) -> bool:
-        """Refuse new calls, wait for the accepted ones; streams end after the answers they owe."""
+    def stop_accepting(self) -> None:
+        """Refuse new calls by status; streams end after the answers they owe."""
         self._draining = True
-        streams = self._behind.drain(timeout)
+        self._behind.stop_accepting()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait for what was accepted."""
+        until = time.monotonic() + timeout
         with self._empty:
-            return self._empty.wait_for(lambda: not self._open, timeout) and streams
+            answered = self._empty.wait_for(lambda: not self._open, timeout)
+        return self._behind.drain(max(0.0, until - time.monotonic())) and answered
 
     def stop(self) -> None:
         """Close every connection and end the threads."""
@@ -121,7 +126,7 @@ class NativeEngine:
         if events is None:
             return False
         for kind, key, index, payload, _ in events:
-            if kind == EVENT_CALL:
+            if kind == native.EVENT_CALL:
                 self._begin(key, self._methods[index], payload)
             else:
                 self._gone(key)
@@ -129,16 +134,10 @@ class NativeEngine:
         return True
 
     def _begin(self, key: int, method: Method, payload: bytes) -> None:
-        call = _Call(method, None, self, key)
-        self._open[key] = call
         if self._draining:
-            call.refuse(stopping())
+            self.fail(key, stopping())
             return
-        try:
-            call.request = method.decode(payload)
-        except Exception as error:
-            call.refuse(explain(error, method.path))
-            return
+        self._open[key] = call = _Call(method, payload, self, key)
         self._bridge.put(call)
 
     def _gone(self, key: int) -> None:
@@ -171,11 +170,8 @@ class NativeEngine:
 class _Call(Call):
     __slots__ = ("engine", "key")
 
-    def __init__(self, method: Method, request: Any, engine: NativeEngine, key: int) -> None:
-        self.method = method
-        self.request = request
-        self.gone = False
-        self.future = None
+    def __init__(self, method: Method, message: bytes, engine: NativeEngine, key: int) -> None:
+        super().__init__(method, message)
         self.engine = engine
         self.key = key
 
@@ -201,9 +197,10 @@ class _Call(Call):
 
 
 def _listen(address: str, port: int, methods: Sequence[Method], options: Options) -> Any:
-    try_bind(address, port)
+    if not options.reuse_port:
+        try_bind(address, port)
     try:
-        return NativeGrpcFront(
+        return native.NativeGrpcFront(
             target(address, port),
             [(method.path, False) for method in methods],
             io_threads=IO_THREADS,
@@ -214,4 +211,4 @@ def _listen(address: str, port: int, methods: Sequence[Method], options: Options
             reuse_port=options.reuse_port,
         )
     except OSError as error:
-        raise in_use(address, port) if error.errno == errno.EADDRINUSE else error from None
+        raise refused(address, port, error) from None

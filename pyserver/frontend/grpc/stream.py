@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
-from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded, explain
+from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded
 from pyserver.protocol import grpc_infer, status
 from pyserver.types import InferRequest, InferResponse
 
@@ -38,7 +38,6 @@ class _Session:
         self._stream = stream
         self._bridge = bridge
         self._method = infer._replace(encode=_encode_final)
-        self._infer = infer
         self._home: Crossing[_Ask] = Crossing(asyncio.get_running_loop(), self._answered)
         self._open: set[_Ask] = set()
         self._room = asyncio.Semaphore(WINDOW)
@@ -78,13 +77,7 @@ class _Session:
                 self._room.release()
 
     def _ask(self, message: bytes) -> None:
-        try:
-            request = self._infer.decode(message)
-        except Exception as error:
-            failure = explain(error, self._infer.path)
-            self._ready.put_nowait(_Message(grpc_infer.encode_stream_error(failure, grpc_infer.request_id(message))))
-            return
-        ask = _Ask(self._method, request, self._home)
+        ask = _Ask(self._method, message, self._home)
         self._open.add(ask)
         self._bridge.post(ask)
 
@@ -103,19 +96,17 @@ class _Session:
             return _Message(grpc_infer.encode_stream_error(error, ask.id))
         if self._aborts:
             return _Message(b"", error)
-        return _Message(grpc_infer.encode_stream_error(error, ask.id, ask.model_name, ask.model_version))
+        return _Message(grpc_infer.encode_stream_error(error, ask.id, ask.model))
 
 
 class _Ask(Call):
     """One request of a stream. `accepted` turns true once it was not refused at once."""
 
-    __slots__ = ("accepted", "error", "home", "id", "model_name", "model_version", "result")
+    __slots__ = ("accepted", "error", "home", "id", "model", "result")
 
-    def __init__(self, method: Method, request: InferRequest, home: Crossing[_Ask]) -> None:
-        super().__init__(method, request)
-        self.id = request.id
-        self.model_name = request.model_name
-        self.model_version = request.model_version
+    def __init__(self, method: Method, message: bytes, home: Crossing[_Ask]) -> None:
+        super().__init__(method, message)
+        self.id, self.model = _identity(self.request)
         self.home = home
         self.accepted = False
         self.error: ServerError | None = None
@@ -134,5 +125,15 @@ class _Ask(Call):
         self.home.post(self)
 
 
+def _identity(request: InferRequest | ServerError) -> tuple[str, tuple[str, str]]:
+    """Id, model and version of a request, or of what could be read of one."""
+    if isinstance(request, InferRequest | grpc_infer.BadRequestError):
+        return request.id, (request.model_name, request.model_version)
+    return "", ("", "")
+
+
 def _encode_final(response: InferResponse) -> bytes:
-    return grpc_infer.encode_stream(response, final=True)
+    try:
+        return grpc_infer.encode_stream(response, final=True)
+    finally:
+        response.release()
