@@ -82,9 +82,9 @@ def decode(
     view = body if type(body) is memoryview else memoryview(body)
     if header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
-        header = _memory.get(text) or _remembered(text, model_name)
+        header = _memory.get(text) or _remembered(text, model_name, max_json_size)
     else:
-        header = _parse(view[:header_length], model_name)
+        header = _parse(view[:header_length], model_name, max_json_size)
     id, described, outputs, parameters, size = header
     if header_length + size != total:
         raise _wrong_size(header, header_length, total, model_name)
@@ -115,9 +115,9 @@ def _too_much_json(size: int, most: int) -> ServerError:
     )
 
 
-def _remembered(text: bytes, model_name: str) -> _Header:
+def _remembered(text: bytes, model_name: str, max_json_size: int) -> _Header:
     """Parse, and keep the outcome for the next request with the same header where that one may well come."""
-    header = _parse(text, model_name)
+    header = _parse(text, model_name, max_json_size)
     if not header.id and all(item.data is None for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
@@ -125,8 +125,8 @@ def _remembered(text: bytes, model_name: str) -> _Header:
     return header
 
 
-def _parse(text: Buffer, model_name: str) -> _Header:
-    document = rest_json.loads(text)
+def _parse(text: Buffer, model_name: str, max_json_size: int) -> _Header:
+    document = rest_json.loads(text, max_json_size)
     if not isinstance(document, dict):
         raise json_as.unparsable(
             "inputs", "attempt to access non-existing object member 'inputs'", f": the body is {json_as.kind(document)}"
@@ -152,7 +152,7 @@ def _parse_input(item: object, model_name: str) -> _Input:
     _check_sources(fields, parameters, where, model_name)
     own = _own_parameters(parameters)
     if "data" in fields:
-        return _Input(name, datatype, shape, own, 0, rest_json.raw(fields["data"], datatype, shape, where))
+        return _Input(name, datatype, shape, own, 0, rest_json.elements(fields["data"], shape, where))
     size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
     return _Input(name, datatype, shape, own, size, None)
 

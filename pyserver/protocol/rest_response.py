@@ -95,5 +95,5 @@ def _as_json(tensor: Tensor) -> dict[str, Any]:
     output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if tensor.parameters:
         output["parameters"] = tensor.parameters
-    output["data"] = orjson.Fragment(rest_json.dumps(tensor.datatype, tensor.data))
+    output["data"] = orjson.Fragment(rest_json.dumps(tensor))
     return output
