@@ -3,8 +3,8 @@
 A source `csrc/pyserver/core/json.pyx` becomes the module `pyserver.core.json`: folder and dotted name agree, so
 `import` and `cimport` do. A plain C source is written against the limited API that it names itself, and becomes one
 `.abi3.so` for every interpreter from that version on. The messages of proto/ become one descriptor set, from which
-`pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves. Type
-checkers get stubs beside it.
+`pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves. Type checkers get
+stubs beside it.
 """
 
 from __future__ import annotations

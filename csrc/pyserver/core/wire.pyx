@@ -214,6 +214,7 @@ cdef tuple read_shape(Cursor *cursor, tuple shape):
 cdef tuple add_dimensions(Cursor *cursor, tuple shape, Py_ssize_t count):
     """`shape` and the next `count` varints."""
     cdef tuple made
+    cdef object item
     cdef Py_ssize_t n
     if len(shape) + count > MOST_DIMENSIONS:
         fail(cursor, f"shape has more than {MAX_DIMENSIONS} dimensions", cursor.at)
