@@ -177,7 +177,9 @@ class Exchange(HTTPConnection):
         length = headers.get("Content-Length")
         bodyless = start_line.code in _BODYLESS or start_line.code < 200 or self.head.method == "HEAD"
         self._chunked = not self.head.http_1_0 and length is None and not bodyless
-        self._left = 0 if self.head.method == "HEAD" or start_line.code == 304 else None if length is None else int(length)
+        self._left = (
+            0 if self.head.method == "HEAD" or start_line.code == 304 else None if length is None else int(length)
+        )
         if self._chunked:
             headers["Transfer-Encoding"] = "chunked"
         # An answer that only its end delimits; and where the application doesn't want the rest of the body.

@@ -121,9 +121,7 @@ def _checked_line(block: bytes, limits: Limits) -> bytes:
         raise header_too_large(limits)
     line = block[: block.index(b"\r\n")]
     if len(line) > limits.max_request_line:
-        raise invalid(
-            f"request line of {len(line)} bytes exceeds the maximum allowed {limits.max_request_line} bytes"
-        )
+        raise invalid(f"request line of {len(line)} bytes exceeds the maximum allowed {limits.max_request_line} bytes")
     lines = block.count(b"\r\n")
     if block.count(b"\n") != lines or block.count(b"\r") != lines or b"\0" in block:
         raise invalid("malformed HTTP request: its headers contain a bare CR, LF or NUL")

@@ -296,7 +296,9 @@ def infer_body(*tensors: bytes, id: str = "") -> tuple[bytes, int]:
 def infer(*tensors: bytes, model: str = "echo", headers: str = "", chunks: int = 0, id: str = "") -> bytes:
     """A request; in chunks of `chunks` bytes if that is not 0."""
     body, length = infer_body(*tensors, id=id)
-    head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {length}\r\n{headers}"
+    head = (
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {length}\r\n{headers}"
+    )
     if not chunks:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     cut = [body[at : at + chunks] for at in range(0, len(body), chunks)]

@@ -17,7 +17,8 @@ def block(*lines: str, line: str = "POST /v2/models/m/infer HTTP/1.1", host: str
 
 def test_an_inference() -> None:
     head = parse(
-        block("content-LENGTH: 12", "Inference-Header-Content-Length:7", "X-Other: 1", "accept-encoding:  gzip "), LIMITS
+        block("content-LENGTH: 12", "Inference-Header-Content-Length:7", "X-Other: 1", "accept-encoding:  gzip "),
+        LIMITS,
     )
     assert head.infer == ("7", None, "gzip")
     assert (head.model_name, head.model_version) == ("m", "")
