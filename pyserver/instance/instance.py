@@ -45,8 +45,7 @@ class LoadError(ServerError):
 class Instance(Dispatcher):
     """An instance that lives once: a `Supervisor` makes the next one.
 
-    `on_change` is called when it becomes ready, when it stops being so, and when its process is gone. `ahead` is how
-    many payloads it is sent at least: 2 lets the next one lie ready while one is executed.
+    `on_change` is called when it becomes ready, when it stops being so, and when its process is gone.
     """
 
     def __init__(
@@ -55,9 +54,8 @@ class Instance(Dispatcher):
         requests: RequestMemory,
         clock: Clock,
         on_change: Callable[[Instance], None],
-        ahead: int = 1,
     ) -> None:
-        super().__init__(spec.name, spec.model_name, spec.version, requests, ahead)
+        super().__init__(spec.name, spec.model_name, spec.version, requests, spec.ahead)
         self.spec = spec
         self.state = State.SPAWNED
         self.reason = ""

@@ -57,11 +57,14 @@ class Supervisor:
         """Whether an instance is on its way that may be counted on."""
         return self._kept and not self.ready and not self._backoff.broken
 
-    async def start(self, timeout: float | None = None) -> None:
-        """Load and initialize for the first time: LoadError, with nothing left behind, if that fails."""
+    async def load(self, timeout: float | None = None) -> None:
+        """Start the first process and import the model: LoadError, with nothing left behind, if that fails."""
         if not self._loaded:
             self._loaded = True
             await self.instance.start(timeout=timeout)
+
+    async def initialize(self, timeout: float | None = None) -> None:
+        """Let the first instance initialize: LoadError, with nothing left behind, if that fails."""
         await self.instance.initialize(timeout)
 
     async def stop(self, timeout: float) -> None:
