@@ -97,7 +97,7 @@ class Build(build):
 setup(
     version=version(),
     packages=find_namespace_packages(include=["pyserver", "pyserver.*"]),
-    package_data={"pyserver": ["py.typed", "proto/*.desc", "proto/*.pyi"]},
+    package_data={"pyserver": ["py.typed", "proto/*.desc", "proto/*.pyi", "core/*.pyi"]},
     ext_modules=extensions(),
     cmdclass={"build": Build, "build_ext": BuildExt, "build_proto": BuildProto},
 )
