@@ -25,7 +25,7 @@ SERVICES = ("HTTPService", "GRPCInferenceService", "Metrics Service")
 POLL_SECONDS = 0.02
 
 
-class ServerFailed(Exception):
+class ServerProcessError(Exception):
     """The server ended, or did not do in time what it was waited for; the message closes with its last lines."""
 
 
@@ -81,7 +81,7 @@ class ServerProcess:
         return self
 
     def start(self, ready: bool = True, timeout: float = 60) -> ServerProcess:
-        """Start the process and wait until it listens and, if asked, is ready. ServerFailed after `timeout` seconds."""
+        """Start the process and wait until it listens and, if asked, is ready. ServerProcessError after `timeout` seconds."""
         self.launch()
         try:
             self.wait_listening(timeout)
@@ -127,13 +127,13 @@ class ServerProcess:
         self.wait_until(self.is_ready, timeout, "to be ready")
 
     def wait_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
-        """Ask `condition` over and over until it holds; ServerFailed if the server ends or time is up first."""
+        """Ask `condition` over and over until it holds; ServerProcessError if the server ends or time is up first."""
         deadline = time.monotonic() + timeout
         while not condition():
             if self.exited(POLL_SECONDS):
-                raise ServerFailed(self._complaint(f"ended while it was waited for {what}"))
+                raise ServerProcessError(self._complaint(f"ended while it was waited for {what}"))
             if time.monotonic() > deadline:
-                raise ServerFailed(self._complaint(f"took more than {timeout} s {what}"))
+                raise ServerProcessError(self._complaint(f"took more than {timeout} s {what}"))
 
     def is_ready(self) -> bool:
         """Whether /v2/health/ready answers 200."""
@@ -153,9 +153,9 @@ class ServerProcess:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the metric's samples that carry all `labels`."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        samples = [line for line in self.get("/metrics", self.metrics)[1].decode().splitlines() if line.startswith(name)]
-        chosen = [line for line in samples if line[len(name)] in "{ " and all(label in line for label in wanted)]
-        return sum(float(line.rpartition(" ")[2]) for line in chosen)
+        lines = self.get("/metrics", self.metrics)[1].decode().splitlines()
+        samples = [line for line in lines if line.startswith((name + "{", name + " "))]
+        return sum(float(line.rpartition(" ")[2]) for line in samples if all(label in line for label in wanted))
 
     def exited(self, timeout: float) -> bool:
         """Whether the process has ended, or does within `timeout` seconds."""
@@ -177,14 +177,16 @@ class ServerProcess:
             self.terminate()
         if not self.exited(timeout):
             self.kill()
-            raise ServerFailed(self._complaint(f"did not end within {timeout} s of SIGTERM"))
+            raise ServerProcessError(self._complaint(f"did not end within {timeout} s of SIGTERM"))
         self._close()
         assert self.process is not None
         if self.process.returncode != 0:
-            raise ServerFailed(self._complaint(f"ended with exit code {self.process.returncode}, expected 0"))
+            raise ServerProcessError(self._complaint(f"ended with exit code {self.process.returncode}, expected 0"))
         left = [pid for pid in family if proc.alive(pid)]
         if left:
-            raise ServerFailed(self._complaint(f"left processes behind: {[proc.command_line(pid) for pid in left]}"))
+            raise ServerProcessError(
+                self._complaint(f"left processes behind: {[proc.command_line(pid) for pid in left]}")
+            )
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
@@ -222,7 +224,7 @@ class ServerProcess:
             self._said.wait_for(lambda: said() or not self._reader.is_alive() or self.exited(0), timeout)
             if not said():
                 verb = "ended while" if self.exited(0) else f"took more than {timeout} s:"
-                raise ServerFailed(self._complaint(f"{verb} it was waited for {what}"))
+                raise ServerProcessError(self._complaint(f"{verb} it was waited for {what}"))
 
     def _complaint(self, what: str) -> str:
         return "\n".join([f"{self.name} {what}; its last lines:", *self.lines[-40:]])

@@ -33,16 +33,20 @@ def route(name: str, server: ServerProcess) -> Iterator[Infer]:
 
 @contextmanager
 def _sync(protocol: str, server: ServerProcess) -> Iterator[Infer]:
-    if protocol == "grpc":
-        with grpc_sync.InferenceServerClient(server.grpc) as client:
-            yield lambda model, inputs: client.infer(model, _inputs(grpc_sync, inputs)).as_numpy
-    else:
-        binary = protocol != "http json"
-        how = {} if binary else {"binary_data": False}
-        with http_sync.InferenceServerClient(server.http, network_timeout=120, connection_timeout=120) as client:
-            yield lambda model, inputs: client.infer(
-                model, _inputs(http_sync, inputs, **how), outputs=_outputs(inputs, binary)
+    module: Any = grpc_sync if protocol == "grpc" else http_sync
+    json = {"binary_data": False} if protocol == "http json" else {}
+    patience = {} if protocol == "grpc" else {"network_timeout": 120, "connection_timeout": 120}
+    with module.InferenceServerClient(server.grpc if protocol == "grpc" else server.http, **patience) as client:
+
+        def infer(model: str, inputs: Mapping[str, tuple[str, Array]]) -> Callable[[str], Array]:
+            # None asks for all outputs, as binary.
+            outputs = [http_sync.InferRequestedOutput(f"{name}_OUT", **json) for name in inputs] if json else None
+            as_numpy: Callable[[str], Array] = client.infer(
+                model, _inputs(module, inputs, **json), outputs=outputs
             ).as_numpy
+            return as_numpy
+
+        yield infer
 
 
 @contextmanager
@@ -69,12 +73,3 @@ def _inputs(module: Any, inputs: Mapping[str, tuple[str, Array]], **how: bool) -
         made.append(module.InferInput(name, list(array.shape), datatype))
         made[-1].set_data_from_numpy(array, **how)
     return made
-
-
-def _outputs(inputs: Mapping[str, tuple[str, Array]], binary: bool) -> list[http_sync.InferRequestedOutput] | None:
-    """None asks for all, as binary."""
-    if binary:
-        return None
-    return [http_sync.InferRequestedOutput(f"{name}_OUT", binary_data=False) for name in inputs]
-
-
