@@ -29,10 +29,11 @@ class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
-    was accepted. `done` turns true with the last answer; `cancelled` when nobody waits for one any more.
+    was accepted. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits for
+    an answer any more.
     """
 
-    __slots__ = ("arrived_ns", "cancelled", "done", "nbytes", "payload", "reply", "request", "rows")
+    __slots__ = ("arrived_ns", "cancelled", "done", "failed", "nbytes", "payload", "reply", "request", "rows")
 
     def __init__(self, request: InferRequest, reply: Reply, arrived_ns: int, rows: int, nbytes: int) -> None:
         self.request = request
@@ -42,6 +43,7 @@ class Pending:
         self.nbytes = nbytes
         self.cancelled = False
         self.done = False
+        self.failed = False
         self.payload: Payload | None = None
 
 

@@ -1,0 +1,5 @@
+"""`python -m pyserver`."""
+
+from pyserver.cli.main import main
+
+raise SystemExit(main())

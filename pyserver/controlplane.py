@@ -1,0 +1,173 @@
+"""What the front ends and the server ask of the repository: what is there, load, unload. One change a model at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from pyserver.errors import ErrorCode, ServerError, invalid, unavailable, unsupported
+from pyserver.model.loader import Loader
+from pyserver.model.model import Model
+from pyserver.model.registry import ModelEntry, Registry, State, VersionEntry
+from pyserver.repository.repository import ModelRepository
+
+log = logging.getLogger(__name__)
+
+
+class ControlPlane:
+    """Loads and unloads models. A failing load leaves what served before; one model's trouble is no other's."""
+
+    def __init__(self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._loader = loader
+        self._explicit = explicit
+        self._drain = drain
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def index(self, ready_only: bool = False) -> list[dict[str, str]]:
+        """The repository index: one document for each version that was ever tried, or for a model never tried."""
+        documents: list[dict[str, str]] = []
+        seen = set()
+        for entry in sorted(self._registry, key=lambda entry: entry.name):
+            seen.add(entry.name)
+            for number, found in sorted(entry.versions.items()):
+                documents.append(_document(entry.name, number, found))
+        documents += [{"name": name} for name in sorted(self._repository.names - seen)]
+        if ready_only:
+            documents = [document for document in documents if document.get("state") == "READY"]
+        return documents
+
+    async def load(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Load, or reload, a model by request: returns when it serves. ServerError says why it does not."""
+        self._allow()
+        config, files = _override(parameters or {})
+        await self.bring_up(name, config, files)
+
+    async def unload(self, name: str, unload_dependents: bool = False) -> None:
+        """Stop serving a model by request; requests it has accepted finish in the background."""
+        self._allow()
+        async with self._lock(name):
+            entry = self._registry.known(name)
+            if entry is not None:
+                self._take_down(entry)
+
+    async def start(self, names: list[str] | None) -> list[str]:
+        """Load models at start, side by side: all there are (None), or `names`. Returns those that did not load."""
+        await self._scan()
+        wanted = sorted(self._repository.names) if names is None else names
+        results = await asyncio.gather(*(self.bring_up(name) for name in wanted), return_exceptions=True)
+        failed = []
+        for name, result in zip(wanted, results, strict=True):
+            if isinstance(result, BaseException):
+                failed.append(name)
+                log.error("failed to load '%s': %s", name, _said(result))
+        return failed
+
+    async def stop(self, timeout: float) -> None:
+        """Unload everything; returns when every instance has ended."""
+        for entry in list(self._registry):
+            self._take_down(entry, timeout)
+        await asyncio.gather(*self._retiring)
+
+    async def bring_up(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
+        """Make the versions that the policy selects serve, then let go of those that served before."""
+        async with self._lock(name):
+            await self._scan()
+            folder = self._repository.find(name)
+            entry = self._registry.entry(name)
+            serving = entry.serving()
+            if not serving:
+                self._set(entry, {0: VersionEntry(State.LOADING)})
+            try:
+                plan = await self._loader.plan(folder, config, files)
+                if not serving:
+                    self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
+                models = await self._loader.start(plan)
+            except ServerError as error:
+                if not serving:
+                    numbers = [number for number in entry.versions if number] or [0]
+                    self._set(entry, {number: VersionEntry(State.UNAVAILABLE, _reason(error)) for number in numbers})
+                raise _load_failed(name, error, entry) from error
+            self._set(entry, {model.version: VersionEntry(State.READY, "", model) for model in models})
+            for old in serving.values():
+                self._retire(old, self._drain)
+            log.info("successfully loaded '%s'", name)
+
+    def _take_down(self, entry: ModelEntry, timeout: float | None = None) -> None:
+        for model in entry.serving().values():
+            found = entry.versions[model.version]
+            found.state, found.reason = State.UNLOADING, ""
+            self._retire(model, self._drain if timeout is None else timeout, found)
+        for found in entry.versions.values():
+            if found.state is State.UNAVAILABLE:
+                found.reason = "unloaded"
+        self._registry.changed()
+
+    def _retire(self, model: Model, timeout: float, found: VersionEntry | None = None) -> None:
+        async def retire() -> None:
+            await model.stop(timeout)
+            if found is not None:
+                found.state, found.reason, found.model = State.UNAVAILABLE, "unloaded", None
+            log.info("successfully unloaded '%s' version %d", model.name, model.version)
+
+        task = asyncio.get_running_loop().create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _set(self, entry: ModelEntry, versions: dict[int, VersionEntry]) -> None:
+        entry.versions = versions
+        self._registry.changed()
+
+    async def _scan(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._repository.scan)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def _allow(self) -> None:
+        if not self._explicit:
+            raise unavailable(
+                "explicit model load / unload is not allowed if polling is enabled:"
+                " start the server with --model-control-mode=explicit"
+            )
+
+
+def _override(parameters: Mapping[str, Any]) -> tuple[str | None, dict[str, bytes]]:
+    """The config and the files that a load request brings along."""
+    files = {key.removeprefix("file:"): value for key, value in parameters.items() if key.startswith("file:")}
+    for key in parameters:
+        if key != "config" and not key.startswith("file:"):
+            raise invalid(f"unrecognized load parameter '{key}', expected 'config' or 'file:<path>'")
+    if files:
+        raise unsupported("load parameters 'file:<path>' are not supported yet: put the files into a model repository")
+    return parameters.get("config"), files
+
+
+def _document(name: str, number: int, found: VersionEntry) -> dict[str, str]:
+    document = {"name": name, "version": str(number) if number else "", "state": found.state.value, "reason": found.reason}
+    return {key: value for key, value in document.items() if value}
+
+
+def _reason(error: ServerError) -> str:
+    """The index's reason: the code in words, then the message (Triton's form)."""
+    words = "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
+    return f"{words}: {error.message}"
+
+
+def _load_failed(name: str, error: ServerError, entry: ModelEntry) -> ServerError:
+    numbers = [number for number in sorted(entry.versions) if number]
+    if not numbers:
+        return ServerError(error.code, f"failed to load '{name}': {error.message}")
+    states = "".join(f"version {number} is at UNAVAILABLE state: {_reason(error)};" for number in numbers)
+    return invalid(f"load failed for model '{name}': {states}")
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ServerError):
+        return error.message
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,118 @@
+"""What the front ends ask of a serving server: is it ready, what is there, infer. Runs on the main loop, never blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from pyserver import __version__
+from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.model.model import Model
+from pyserver.model.registry import Registry
+from pyserver.repository.metadata import model_metadata
+from pyserver.types import InferRequest, InferResponse, Lease
+
+EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
+"""The V2 extensions that this server has, by their names in the protocol."""
+
+
+class DataPlane:
+    """The read side of the server, and inference.
+
+    `version` is a string everywhere, "" for the greatest version that serves. What can't be answered raises a ServerError.
+    """
+
+    def __init__(self, registry: Registry, name: str, strict_readiness: bool) -> None:
+        self._registry = registry
+        self._name = name
+        self._strict = strict_readiness
+        self._starting = True
+        self._stopping = False
+
+    def started(self) -> None:
+        """Every model asked for at start has been tried: the server may be ready."""
+        self._starting = False
+
+    def stopping(self) -> None:
+        """The server is going: not ready from now on."""
+        self._stopping = True
+
+    def refuse(self) -> None:
+        """Refuse all further inferences."""
+        self._refusing = True
+
+    def live(self) -> bool:
+        """Whether the loop turns: whoever can ask has the answer."""
+        return True
+
+    def ready(self) -> bool:
+        """Whether requests are welcome; with strict readiness, whether every known model is ready."""
+        if self._starting or self._stopping:
+            return False
+        return not self._strict or all(found.ready for entry in self._registry for found in entry.versions.values())
+
+    def model_ready(self, name: str, version: str) -> bool:
+        """Whether a request to this model would be executed; False for a model that is not there."""
+        try:
+            return self._registry.get(name, version).ready
+        except ServerError:
+            return False
+
+    def server_metadata(self) -> dict[str, Any]:
+        """The V2 server metadata document."""
+        return {"name": self._name, "version": __version__, "extensions": list(EXTENSIONS)}
+
+    def model_metadata(self, name: str, version: str) -> dict[str, Any]:
+        """The V2 model metadata document."""
+        model = self._registry.get(name, version)
+        entry = self._registry.entry(name)
+        return model_metadata(model.config, list(entry.serving()))
+
+    def model_config_json(self, name: str, version: str) -> str:
+        """The normalised ModelConfig as Triton prints it."""
+        return self._registry.get(name, version).config_json
+
+    def statistics(self, name: str, version: str) -> list[dict[str, Any]]:
+        """The statistics documents of one version, of all versions of a model, or ("") of all models."""
+        wanted = self._select(name, version)
+        return [
+            {"name": found, "version": str(number), **model.statistics.document()} for found, number, model in wanted
+        ]
+
+    def models(self) -> Iterable[tuple[str, int, Model]]:
+        """Every model version that serves: what the metrics are made from."""
+        return self._registry.loaded()
+
+    def check(self, name: str, version: str) -> None:
+        """Raise the ServerError of a request to a model that is not there, before its body is read."""
+        self._registry.get(name, version)
+
+    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+        """Start an inference. A request that can be refused at once raises; otherwise a future of its answer.
+
+        Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
+        """
+        return self._registry.get(request.model_name, request.model_version).infer(request)
+
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Lease | None:
+        """Memory of the model's own to receive a body of `nbytes` into, its byte `header` aligned; None if there is none."""
+        return self._registry.get(name, version).reserve(nbytes, header)
+
+    def _select(self, name: str, version: str) -> list[tuple[str, int, Model]]:
+        loaded = self._registry.loaded()
+        if not name:
+            return loaded
+        wanted = [entry for entry in loaded if entry[0] == name]
+        if not wanted:
+            raise invalid(f"requested model '{name}' is not available")
+        if version:
+            wanted = [entry for entry in wanted if str(entry[1]) == version]
+            if not wanted:
+                raise invalid(f"requested model version is not available for model '{name}': {version}")
+        return wanted
+
+
+def stopping_error() -> ServerError:
+    """What a server that is going says."""
+    return unavailable("Server is stopping, scheduler for model has stopped accepting new inference requests")

@@ -1,0 +1,95 @@
+"""One version of a model, serving: a signature to check requests, a scheduler, and the instances that run them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pyserver.errors import ServerError
+from pyserver.instance.memory import RequestMemory
+from pyserver.instance.supervisor import Supervisor
+from pyserver.model.answer import Answer
+from pyserver.model.signature import Signature
+from pyserver.model.statistics import Statistics
+from pyserver.payload import Pending
+from pyserver.scheduler.direct import DirectScheduler, closed
+from pyserver.scheduler.queue import Limits
+from pyserver.types import Clock, InferRequest, InferResponse, Lease
+
+
+class Model:
+    """Takes requests while it has an instance that lives, or will live again in a moment.
+
+    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it.
+    """
+
+    def __init__(
+        self, name: str, version: int, config: Any, config_json: str, memory: RequestMemory, limits: Limits, clock: Clock
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.config = config
+        self.config_json = config_json
+        self.load_seconds = 0.0
+        self.statistics = Statistics()
+        self.scheduler = DirectScheduler(name, limits, clock, self.statistics)
+        self.supervisors: list[Supervisor] = []
+        self._memory = memory
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._signature = Signature.of(name, config)
+
+    @property
+    def ready(self) -> bool:
+        """Whether an instance lives that would run a request sent now."""
+        return any(supervisor.ready for supervisor in self.supervisors)
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the model may give any number of responses to one request."""
+        return bool(self.config.model_transaction_policy.decoupled)
+
+    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+        """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
+        rows = self._signature.check(request)
+        nbytes = 0
+        for tensor in request.inputs:
+            nbytes += len(tensor.data)
+        answer = Answer(loop=self._loop)
+        pending = Pending(request, answer, self._clock(), rows, nbytes)
+        answer.pending = pending
+        answer.abandon = self.scheduler.cancel
+        self.scheduler.submit(pending)
+        self.statistics.touch()
+        return answer
+
+    def reserve(self, nbytes: int, header: int) -> Lease | None:
+        """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
+        return self._memory.reserve(nbytes, header)
+
+    def instance_changed(self, supervisor: Supervisor) -> None:
+        """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
+        if supervisor.ready:
+            self.scheduler.add(supervisor.instance)
+            self.scheduler.open()
+            return
+        self.scheduler.remove(supervisor.instance)
+        if not any(found.ready or found.coming for found in self.supervisors):
+            error = self.unready(supervisor.reason)
+            self.scheduler.close(error)
+            self.scheduler.abandon(error)
+
+    def unready(self, reason: str) -> ServerError:
+        """What a request gets while no instance lives."""
+        return closed(self.name, reason)
+
+    async def stop(self, timeout: float) -> None:
+        """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances."""
+        self.scheduler.close(self.unready("it is being unloaded"))
+        deadline = self._loop.time() + timeout
+        while not self.scheduler.idle and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+        self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
+        left = max(0.5, deadline - self._loop.time())
+        await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
+        self._memory.close()

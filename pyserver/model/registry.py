@@ -1,0 +1,125 @@
+"""Every model that the server knows, by name and version, with the state that the repository index shows."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pyserver.errors import invalid, not_found, unavailable
+from pyserver.model.model import Model
+
+
+class State(enum.Enum):
+    """Where a model version stands, in the index's words."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(slots=True)
+class VersionEntry:
+    """A version's state and, where it is not READY, the reason; `model` while it serves."""
+
+    state: State
+    reason: str = ""
+    model: Model | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request sent now would be executed."""
+        return self.state is State.READY and self.model is not None and self.model.ready
+
+
+@dataclass(slots=True)
+class ModelEntry:
+    """A model's versions, by number; a model that failed before any version was known has version 0 alone."""
+
+    name: str
+    versions: dict[int, VersionEntry] = field(default_factory=dict)
+
+    def serving(self) -> dict[int, Model]:
+        """The models that take requests, by version, ascending."""
+        return {
+            number: entry.model
+            for number, entry in sorted(self.versions.items())
+            if entry.state is State.READY and entry.model is not None
+        }
+
+
+class Registry:
+    """Looks models up; changed only by the control plane."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, ModelEntry] = {}
+        self._routes: dict[tuple[str, str], Model] = {}
+
+    def __iter__(self) -> Iterator[ModelEntry]:
+        return iter(self._entries.values())
+
+    def entry(self, name: str) -> ModelEntry:
+        """The entry of `name`, made if there is none."""
+        return self._entries.setdefault(name, ModelEntry(name))
+
+    def known(self, name: str) -> ModelEntry | None:
+        """The entry of `name`, if there is one."""
+        return self._entries.get(name)
+
+    def forget(self, name: str) -> None:
+        """Drop the entry of `name`."""
+        self._entries.pop(name, None)
+        self.changed()
+
+    def changed(self) -> None:
+        """An entry has changed: look everything up anew."""
+        self._routes.clear()
+
+    def get(self, name: str, version: str) -> Model:
+        """The model that serves requests to `name`, `version` ("" for the greatest that serves).
+
+        Raises ServerError: NOT_FOUND, UNAVAILABLE for a version that is not ready, INVALID_ARG for a bad version.
+        """
+        model = self._routes.get((name, version))
+        if model is None:
+            model = self._routes[name, version] = self._find(name, version)
+        return model
+
+    def _find(self, name: str, version: str) -> Model:
+        number = parse_version(version)
+        entry = self._entries.get(name)
+        if entry is None:
+            raise not_found(f"Request for unknown model: '{name}' is not found")
+        serving = entry.serving()
+        if number is None:
+            if not serving:
+                raise not_found(f"Request for unknown model: '{name}' has no available versions{_why(entry)}")
+            return serving[max(serving)]
+        if number in serving:
+            return serving[number]
+        if number not in entry.versions:
+            raise not_found(f"Request for unknown model: '{name}' version {number} is not found")
+        state = entry.versions[number].state.value
+        raise unavailable(f"Request for model '{name}': version {number} is not at ready state: it is {state}")
+
+    def loaded(self) -> list[tuple[str, int, Model]]:
+        """Every model version that serves: name, version, model."""
+        return [(entry.name, number, model) for entry in self for number, model in entry.serving().items()]
+
+
+def parse_version(version: str) -> int | None:
+    """A request's model version: None for "" (by policy); ServerError (INVALID_ARG) unless an integral value > 0."""
+    if not version:
+        return None
+    if not (version.isascii() and version.isdigit() and len(version) <= 18 and int(version) > 0):
+        raise invalid(
+            f"failed to get model version from specified version string '{version[:64]}':"
+            " version should be an integral value > 0"
+        )
+    return int(version)
+
+
+def _why(entry: ModelEntry) -> str:
+    states = [f"version {number} is {found.state.value}" for number, found in sorted(entry.versions.items()) if number]
+    return f": {', '.join(states)}" if states else ""

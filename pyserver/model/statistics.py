@@ -1,0 +1,109 @@
+"""What a model version has done, counted as Triton counts (the statistics extension, and the nv_inference_* metrics)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyserver.payload import Payload, Pending, Timing
+
+REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
+
+
+class Statistics:
+    """Counts and durations (nanoseconds) since the model version was loaded; a restarted instance resets nothing."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self.last_inference_ms = 0
+        self.inference_count = 0
+        self.execution_count = 0
+        self.success = self.success_ns = 0
+        self.fail = self.fail_ns = 0
+        self.queue_ns = self.input_ns = self.infer_ns = self.output_ns = 0
+        self.failures = dict.fromkeys(REASONS, 0)
+        self.batches: dict[int, list[int]] = {}
+
+    def executed(self, payload: Payload, timing: Timing, now_ns: int) -> None:
+        """Each request of a batch took as long as the whole batch; only those that succeeded count in durations."""
+        started, input_ns, infer_ns, output_ns = timing
+        rows = 0
+        for pending in payload.pendings:
+            rows += pending.rows
+            if pending.failed:
+                self._failed("BACKEND", pending, now_ns)
+                continue
+            self.success += 1
+            self.inference_count += pending.rows
+            arrived = pending.arrived_ns
+            self.success_ns += now_ns - arrived
+            self.queue_ns += max(0, started - arrived)
+            self.input_ns += input_ns
+            self.infer_ns += infer_ns
+            self.output_ns += output_ns
+        self.execution_count += 1
+        self._batch(rows, timing)
+
+    def rejected(self, pending: Pending, now_ns: int) -> None:
+        """Refused: the queue was full."""
+        self._failed("REJECTED", pending, now_ns)
+
+    def cancelled(self, pending: Pending, now_ns: int) -> None:
+        """Dropped from the queue: its client went away."""
+        self._failed("CANCELED", pending, now_ns)
+
+    def lost(self, pending: Pending, now_ns: int) -> None:
+        """Failed because its instance died, or its model went."""
+        self._failed("OTHER", pending, now_ns)
+
+    def touch(self) -> None:
+        """A request was accepted: remember when (milliseconds since the epoch)."""
+        self.last_inference_ms = int(self._wall_clock() * 1000)
+
+    def document(self) -> dict[str, Any]:
+        """The statistics in the V2 statistics extension's JSON shape, without the model's name and version."""
+        pairs = {
+            "success": (self.success, self.success_ns),
+            "fail": (self.fail, self.fail_ns),
+            "queue": (self.success, self.queue_ns),
+            "compute_input": (self.success, self.input_ns),
+            "compute_infer": (self.success, self.infer_ns),
+            "compute_output": (self.success, self.output_ns),
+            "cache_hit": (0, 0),
+            "cache_miss": (0, 0),
+        }
+        return {
+            "last_inference": self.last_inference_ms,
+            "inference_count": self.inference_count,
+            "execution_count": self.execution_count,
+            "inference_stats": {name: {"count": count, "ns": ns} for name, (count, ns) in pairs.items()},
+            "response_stats": {},
+            "batch_stats": [self._batch_document(rows, totals) for rows, totals in sorted(self.batches.items())],
+            "memory_usage": [],
+        }
+
+    def _failed(self, reason: str, pending: Pending, now_ns: int) -> None:
+        self.fail += 1
+        self.fail_ns += now_ns - pending.arrived_ns
+        self.failures[reason] += 1
+
+    def _batch(self, rows: int, timing: Timing) -> None:
+        totals = self.batches.get(rows)
+        if totals is None:
+            totals = self.batches[rows] = [0, 0, 0, 0]
+        totals[0] += 1
+        totals[1] += timing[1]
+        totals[2] += timing[2]
+        totals[3] += timing[3]
+
+    @staticmethod
+    def _batch_document(rows: int, totals: list[int]) -> dict[str, Any]:
+        count, input_ns, infer_ns, output_ns = totals
+        return {
+            "batch_size": rows,
+            "compute_input": {"count": count, "ns": input_ns},
+            "compute_infer": {"count": count, "ns": infer_ns},
+            "compute_output": {"count": count, "ns": output_ns},
+        }
