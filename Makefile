@@ -9,27 +9,27 @@ SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null)
 
 .PHONY: demo serve test lint bench parity test-install clean
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.installed
 	$(BIN)/python -m examples.demo
 
-serve: $(VENV)/.demo
+serve: $(VENV)/.installed
 	$(BIN)/python -m examples.demo --serve $(OPTIONS)
 
-test: $(VENV)/.test
+test: $(VENV)/.installed
 	$(BIN)/python -bb -m pytest -m "not parity and not heavy" $(OPTIONS)
 
-lint: $(VENV)/.test
+lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test
+bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.compare --short $(OPTIONS)
 
-parity: $(VENV)/.test
+parity: $(VENV)/.installed
 	$(BIN)/python -m pytest -m parity tests/parity $(OPTIONS)
 
-test-install: $(VENV)/.test
+test-install: $(VENV)/.installed
 	$(BIN)/python -m tools.installation $(OPTIONS)
 
 clean:
@@ -43,14 +43,12 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "$(PYTHON) is Python %d.%d, pyserver needs 3.10 or newer: make PYTHON=..." % v[:2])'
 	@command -v $${CC:-cc} >/dev/null || { echo "no C compiler: install one, or name one in CC" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip --clear $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
-	touch $@
+	@touch $@
 
-# The package itself, in place: Python files may change without a new build, compiled ones and messages not.
-$(VENV)/.demo: $(VENV)/.made $(SOURCES)
+# The package itself, in place, with all that its tests, linters and demo need: Python files may change without a new
+# installation, what is compiled may not.
+$(VENV)/.installed: $(VENV)/.made $(SOURCES)
+	@echo "installing into $(VENV): a minute or two the first time"
 	$(PIP) install "setuptools>=77" "cython>=3.2,<3.3" "grpcio-tools>=1.66"
-	$(PIP) install --no-build-isolation --editable ".[demo]"
-	touch $@
-
-$(VENV)/.test: $(VENV)/.demo
 	$(PIP) install --no-build-isolation --editable ".[test,lint]"
-	touch $@
+	@touch $@

@@ -20,7 +20,7 @@ import numpy as np
 from tritonclient import grpc, http
 
 from examples.digits.train import HeldBack, train
-from tools.process import ServerProcessError, ServerProcess, pyserver_command
+from tools.process import ServerProcess, ServerProcessError, pyserver_command
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Predict: TypeAlias = Callable[[Array], Array]

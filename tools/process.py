@@ -81,7 +81,7 @@ class ServerProcess:
         return self
 
     def start(self, ready: bool = True, timeout: float = 60) -> ServerProcess:
-        """Start the process and wait until it listens and, if asked, is ready. ServerProcessError after `timeout` seconds."""
+        """Start the process and wait, `timeout` seconds at most, until it listens and, if asked, is ready."""
         self.launch()
         try:
             self.wait_listening(timeout)
