@@ -92,14 +92,8 @@ def test_binary_there_and_back(server: ServerProcess) -> None:
     assert struct.unpack("<4f", answer[-16:]) == tuple(DIFFERENCE)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        pytest.param(["-H", "Transfer-Encoding: chunked"], marks=pytest.mark.ours),  # the chunks end Triton's process
-    ],
-    ids=["length", "chunked"],
-)
+@pytest.mark.ours  # Triton 2.51 ends with SIGSEGV on either
+@pytest.mark.parametrize("options", [[], ["-H", "Transfer-Encoding: chunked"]], ids=["length", "chunked"])
 def test_16_megabytes_from_a_file(server: ServerProcess, tmp_path: Path, options: list[str]) -> None:
     data = bytes(range(256)) * (1 << 16)
     tensor = {"name": "UINT8", "datatype": "UINT8", "shape": [1, len(data)], "parameters": {"binary_data_size": len(data)}}
