@@ -16,28 +16,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from tools.environments import environment
 from tools.process import ServerProcess
 
 REQUIREMENT = "nvidia-pytriton==0.7.0"
-
-
-def cache_folder() -> Path:
-    """Where peers are installed: $PYSERVER_PEERS, or pyserver-peers in the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PYSERVER_PEERS") or Path(cache) / "pyserver-peers")
-
-
-def environment(name: str, *requirements: str) -> Path:
-    """The folder of a virtual environment with `requirements` in it, made if it isn't there yet."""
-    folder = cache_folder() / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
-    done = folder / ".requirements"
-    if not done.exists() or done.read_text() != "\n".join(requirements):
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, *requirements], check=True, stdin=subprocess.DEVNULL)
-        done.write_text("\n".join(requirements))
-    return folder
 
 
 def free_ports(count: int) -> list[int]:
@@ -55,7 +37,7 @@ class TritonServer(ServerProcess):
     def __init__(
         self, *repositories: Path, options: Sequence[str] = (), backends: Sequence[Path] = (), name: str = "triton"
     ) -> None:
-        folder = environment("triton", REQUIREMENT)
+        folder = environment(f"triton-{sys.version_info[0]}.{sys.version_info[1]}", [REQUIREMENT])
         self._backends = tempfile.TemporaryDirectory(prefix="triton-backends-")
         site = Path(self._ask(folder, 'sysconfig.get_path("purelib")'))
         home = site / "pytriton/tritonserver"

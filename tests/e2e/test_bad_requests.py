@@ -148,5 +148,7 @@ def test_clients_that_vanish_in_mid_body(unharmed: ServerProcess) -> None:
             connection.sendall(sent)
             # A reset instead of an orderly end, as of a client that crashed.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    unharmed.wait_until(lambda: proc.descriptors(unharmed.pid) <= before, 10, "to close what vanished clients left open")
+    unharmed.wait_until(
+        lambda: proc.descriptors(unharmed.pid) <= before, 10, "to close what vanished clients left open"
+    )
     assert infer_json(unharmed, "add_sub", GOOD).status == 200

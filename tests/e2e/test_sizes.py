@@ -15,6 +15,9 @@ from tests.support.clients import ask, infer_json, one_input, tensor
 from tests.support.routes import ROUTES, Infer, route
 from tools.process import ServerProcess
 
+# aiohttp's advice to its caller, tritonclient.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+
 MEGABYTE = 1 << 20
 CLIENTS, REQUESTS = 64, 20
 

@@ -11,5 +11,6 @@ class TritonPythonModel:
 
     def answer(self, request):
         seconds = pb_utils.get_input_tensor_by_name(request, "SECONDS").as_numpy()
+        print(f"asleep for {seconds[0]} s", flush=True)
         time.sleep(float(seconds[0]))
         return pb_utils.InferenceResponse([pb_utils.Tensor("SECONDS", seconds)])
