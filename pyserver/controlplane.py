@@ -1,4 +1,4 @@
-"""What the front ends and the server ask of the repository: what is there, load, unload. One change a model at a time."""
+"""What the front ends and the server ask of the repository: index, load, unload. One change to a model at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 class ControlPlane:
     """Loads and unloads models. A failing load leaves what served before; one model's trouble is no other's."""
 
-    def __init__(self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float) -> None:
+    def __init__(
+        self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float
+    ) -> None:
         self._registry = registry
         self._repository = repository
         self._loader = loader
@@ -45,8 +47,7 @@ class ControlPlane:
     async def load(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Load, or reload, a model by request: returns when it serves. ServerError says why it does not."""
         self._allow()
-        config, files = _override(parameters or {})
-        await self.bring_up(name, config, files)
+        await self.bring_up(name, _override(parameters or {}))
 
     async def unload(self, name: str, unload_dependents: bool = False) -> None:
         """Stop serving a model by request; requests it has accepted finish in the background."""
@@ -74,7 +75,7 @@ class ControlPlane:
             self._take_down(entry, timeout)
         await asyncio.gather(*self._retiring)
 
-    async def bring_up(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
+    async def bring_up(self, name: str, override: str | None = None) -> None:
         """Make the versions that the policy selects serve, then let go of those that served before."""
         async with self._lock(name):
             await self._scan()
@@ -84,7 +85,7 @@ class ControlPlane:
             if not serving:
                 self._set(entry, {0: VersionEntry(State.LOADING)})
             try:
-                plan = await self._loader.plan(folder, config, files)
+                plan = await self._loader.plan(folder, override)
                 if not serving:
                     self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
                 models = await self._loader.start(plan)
@@ -137,25 +138,31 @@ class ControlPlane:
             )
 
 
-def _override(parameters: Mapping[str, Any]) -> tuple[str | None, dict[str, bytes]]:
-    """The config and the files that a load request brings along."""
-    files = {key.removeprefix("file:"): value for key, value in parameters.items() if key.startswith("file:")}
+def _override(parameters: Mapping[str, Any]) -> str | None:
+    """The configuration (JSON) that a load request brings along."""
     for key in parameters:
-        if key != "config" and not key.startswith("file:"):
-            raise invalid(f"unrecognized load parameter '{key}', expected 'config' or 'file:<path>'")
-    if files:
-        raise unsupported("load parameters 'file:<path>' are not supported yet: put the files into a model repository")
-    return parameters.get("config"), files
+        if key.startswith("file:"):
+            raise unsupported("load parameters 'file:<path>' are not supported yet: put the files into a repository")
+        if key != "config":
+            raise invalid(f"unrecognized load parameter '{key}', expected 'config'")
+    return parameters.get("config")
 
 
 def _document(name: str, number: int, found: VersionEntry) -> dict[str, str]:
-    document = {"name": name, "version": str(number) if number else "", "state": found.state.value, "reason": found.reason}
+    document = {
+        "name": name,
+        "version": str(number) if number else "",
+        "state": found.state.value,
+        "reason": found.reason,
+    }
     return {key: value for key, value in document.items() if value}
 
 
 def _reason(error: ServerError) -> str:
     """The index's reason: the code in words, then the message (Triton's form)."""
-    words = "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
+    words = (
+        "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
+    )
     return f"{words}: {error.message}"
 
 

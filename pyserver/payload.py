@@ -20,27 +20,44 @@ class Timing(NamedTuple):
 class Reply(Protocol):
     """Where the answers to one request go. `fail`, or an `answer` with `final`, is the last call it gets."""
 
-    def answer(self, response: InferResponse, final: bool) -> None: ...
+    def answer(self, response: InferResponse, final: bool) -> None:
+        """Take an answer."""
 
-    def fail(self, error: ServerError) -> None: ...
+    def fail(self, error: ServerError) -> None:
+        """Take the error."""
 
 
 class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
-    was accepted. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits for
-    an answer any more.
+    was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload`
+    from then on. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits
+    for an answer any more.
     """
 
-    __slots__ = ("arrived_ns", "cancelled", "done", "failed", "nbytes", "payload", "reply", "request", "rows")
+    __slots__ = (
+        "arrived_ns",
+        "cancelled",
+        "deadline_ns",
+        "done",
+        "failed",
+        "nbytes",
+        "payload",
+        "reply",
+        "request",
+        "rows",
+        "waiting",
+    )
 
     def __init__(self, request: InferRequest, reply: Reply, arrived_ns: int, rows: int, nbytes: int) -> None:
         self.request = request
         self.reply = reply
         self.arrived_ns = arrived_ns
+        self.deadline_ns = 0
         self.rows = rows
         self.nbytes = nbytes
+        self.waiting = False
         self.cancelled = False
         self.done = False
         self.failed = False
@@ -60,7 +77,10 @@ class PayloadOwner(Protocol):
         """The executor is done with `payload` and has room again; `timing` is None if it died over it."""
 
     def returned(self, payload: Payload) -> None:
-        """The executor died, or is going, before it began `payload`: it may run elsewhere as if never sent."""
+        """The executor died, or is going, before it began `payload`: it may run elsewhere as if never sent.
+
+        Of several payloads the one sent last is returned first, so that the order of the queue is restored.
+        """
 
 
 class Payload:
@@ -88,7 +108,8 @@ class Executor(Protocol):
 
     def room(self, now_ns: int) -> bool:
         """Whether it takes another payload now. It may take more than it runs at once, so as never to wait for the
-        server, but only as many as it will soon begin: what it has not begun may no longer be reordered."""
+        server, but only as many as it will soon begin: what it has not begun may no longer be reordered.
+        """
 
     def execute(self, payload: Payload) -> None:
         """Take `payload`. Never raises, never blocks: how it went is told to `payload.owner`, from the event loop."""

@@ -23,7 +23,9 @@ def flag(default: Any, help: str, group: str, metavar: str = "", choices: Sequen
 class Settings:
     """How one server runs. Sizes are bytes, times seconds, unless the name says otherwise."""
 
-    model_repository: tuple[str, ...] = flag((), "folder of models to serve; may be given several times", "repository", "DIR")
+    model_repository: tuple[str, ...] = flag(
+        (), "folder of models to serve; may be given several times", "repository", "DIR"
+    )
     model_control_mode: str = flag(
         "none", "none: serve every model; explicit: serve what --load-model and the API name", "repository",
         choices=("none", "explicit"),
@@ -31,7 +33,9 @@ class Settings:
     load_model: tuple[str, ...] = flag((), "model to load at start in explicit mode; * for all", "repository", "NAME")
     model_config_name: str = flag("", "take configs/NAME.pbtxt where a model has it", "repository", "NAME")
     disable_auto_complete_config: bool = flag(False, "don't ask models to complete their configuration", "repository")
-    backend_directory: tuple[str, ...] = flag((), "folder of Python-based backends, searched before the bundled ones", "repository", "DIR")
+    backend_directory: tuple[str, ...] = flag(
+        (), "folder of Python-based backends, searched before the bundled ones", "repository", "DIR"
+    )
     model_load_thread_count: int = flag(0, "models that start at once; 0 for one a core", "repository", "N")
     exit_on_error: bool = flag(True, "exit when a model asked for at start does not load", "repository")
     strict_readiness: bool = flag(True, "ready only while every loaded model is", "repository")
@@ -45,20 +49,28 @@ class Settings:
     http_port: int = flag(8000, "port; 0 for a free one", "http", "PORT")
     reuse_http_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "http")
     http_max_input_size: int = flag(
-        64 * MEBIBYTE, "largest JSON text, and JSON tensor, of a request; binary tensors are not limited by it", "http", "BYTES"
+        64 * MEBIBYTE,
+        "largest JSON text, and JSON tensor, of a request; binary tensors are not limited by it",
+        "http",
+        "BYTES",
     )
     http_max_body_size: int = flag(2048 * MEBIBYTE, "largest request body", "http", "BYTES")
     http_max_header_size: int = flag(64 * 1024, "largest request line with headers", "http", "BYTES")
     http_max_connections: int = flag(16384, "connections open at once", "http", "N")
     http_idle_timeout_secs: float = flag(3600.0, "how long a connection may rest between requests", "http", "SECONDS")
-    http_read_timeout_secs: float = flag(30.0, "how long a request's headers, or a pause in its body, may last", "http", "SECONDS")
+    http_read_timeout_secs: float = flag(
+        30.0, "how long a request's headers, or a pause in its body, may last", "http", "SECONDS"
+    )
 
     allow_grpc: bool = flag(True, "serve gRPC", "grpc")
     grpc_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", "grpc", "ADDRESS")
     grpc_port: int = flag(8001, "port; 0 for a free one", "grpc", "PORT")
     reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "grpc")
     grpc_engine: str = flag(
-        "auto", "auto: native where pygrpc-native is installed, else grpcio", "grpc", choices=("auto", "native", "grpcio")
+        "auto",
+        "auto: native where pygrpc-native is installed, else grpcio",
+        "grpc",
+        choices=("auto", "native", "grpcio"),
     )
 
     allow_metrics: bool = flag(True, "serve Prometheus metrics", "metrics")
@@ -67,7 +79,9 @@ class Settings:
 
     max_queue_requests: int = flag(10_000, "requests that may wait for one model", "limits", "N")
     max_queue_bytes: int = flag(4096 * MEBIBYTE, "bytes that may wait for one model", "limits", "BYTES")
-    max_model_memory: int = flag(0, "shared memory for one model's tensors in each direction; 0 for half the memory limit", "limits", "BYTES")
+    max_model_memory: int = flag(
+        0, "shared memory for one model's tensors in each direction; 0 for half the memory limit", "limits", "BYTES"
+    )
 
     log_verbose: int = flag(0, "0 for none; 1 and above for more", "logging", "LEVEL")
     log_info: bool = flag(True, "log at level info", "logging")

@@ -47,7 +47,9 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             module = node.module or ""
-            names.update(f"pyserver.{alias.name}" for alias in node.names) if module == "pyserver" else names.add(module)
+            names.update(f"pyserver.{alias.name}" for alias in node.names) if module == "pyserver" else names.add(
+                module
+            )
     return names
 
 

@@ -1,0 +1,1 @@
+"""Sockets: what clients, orchestrators and Prometheus talk to."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ServerError
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
+from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.payload import Pending
-from pyserver.scheduler.direct import DirectScheduler, closed
-from pyserver.scheduler.queue import Limits
+from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse, Lease
 
 
@@ -24,19 +26,26 @@ class Model:
     """
 
     def __init__(
-        self, name: str, version: int, config: Any, config_json: str, memory: RequestMemory, limits: Limits, clock: Clock
+        self,
+        name: str,
+        version: int,
+        config: Any,
+        config_json: str,
+        memory: RequestMemory,
+        limits: Limits,
+        clock: Clock,
     ) -> None:
         self.name = name
         self.version = version
         self.config = config
         self.config_json = config_json
         self.load_seconds = 0.0
-        self.statistics = Statistics()
-        self.scheduler = DirectScheduler(name, limits, clock, self.statistics)
-        self.supervisors: list[Supervisor] = []
-        self._memory = memory
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self.statistics = Statistics()
+        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.supervisors: list[Supervisor] = []
+        self._memory = memory
         self._signature = Signature.of(name, config)
 
     @property
@@ -78,6 +87,9 @@ class Model:
             error = self.unready(supervisor.reason)
             self.scheduler.close(error)
             self.scheduler.abandon(error)
+
+    def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
 
     def unready(self, reason: str) -> ServerError:
         """What a request gets while no instance lives."""

@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.model.statistics import Statistics
 from pyserver.payload import Payload, Pending, Timing
-from pyserver.scheduler.direct import DirectScheduler, closed
-from pyserver.scheduler.queue import Limits
+from pyserver.scheduler.direct import DirectScheduler
+from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.queue import RequestQueue
+from pyserver.scheduler.scheduler import closed
 from pyserver.types import InferRequest, InferResponse
+
+ROOMY = Limits(10_000, 1 << 40)
 
 
 class FakeReply:
@@ -73,13 +77,18 @@ class FakeExecutor:
             payload.owner.returned(payload)
 
 
+def no_alarms(when_ns: int, call: object) -> None:
+    raise AssertionError("nothing here has a deadline")
+
+
 class Traffic:
     """A scheduler with fake executors, and a record of every request."""
 
-    def __init__(self, depths: list[int], limits: Limits = Limits(10_000, 1 << 40)) -> None:
+    def __init__(self, depths: list[int], limits: Limits = ROOMY) -> None:
         self.now = 0
         self.statistics = Statistics(wall_clock=lambda: 0.0)
-        self.scheduler = DirectScheduler("m", limits, lambda: self.now, self.statistics)
+        queue = RequestQueue("m", limits)
+        self.scheduler = DirectScheduler("m", queue, lambda: self.now, no_alarms, self.statistics)
         self.executors = [FakeExecutor(f"m_0_{number}", depth) for number, depth in enumerate(depths)]
         for executor in self.executors:
             self.scheduler.add(executor)
@@ -115,7 +124,9 @@ def test_a_full_queue_refuses_by_number_and_names_the_flag() -> None:
     traffic = Traffic([1], Limits(2, 1 << 40))
     for _ in range(3):
         traffic.arrive()
-    with pytest.raises(ServerError, match=r"model 'm': Exceeds maximum queue size: 2 requests wait, --max-queue-requests") as caught:
+    with pytest.raises(
+        ServerError, match=r"Exceeds maximum queue size for model 'm': 2 requests wait, --max-queue-requests"
+    ) as caught:
         traffic.arrive()
     assert caught.value.code is ErrorCode.UNAVAILABLE
     assert caught.value.retry_after

@@ -1,0 +1,75 @@
+"""What a model's configuration, and the server's flags, say about waiting: limits, time-outs, priorities, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MICROSECOND = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait for one model: requests, and bytes of their inputs."""
+
+    requests: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """How the requests of one priority level wait (ModelQueuePolicy).
+
+    `max_queue_size` is 0 for no limit but the model's. A request waits `timeout_us` at most (0 for ever), less if it
+    says so and `allow_timeout_override`; then it is rejected or, with `delay`, put behind those that have not expired.
+    """
+
+    max_queue_size: int = 0
+    timeout_us: int = 0
+    allow_timeout_override: bool = False
+    delay: bool = False
+
+    def deadline(self, arrived_ns: int, asked_us: int) -> int:
+        """When (monotonic nanoseconds) a request that asks for a time-out of `asked_us` expires; 0 for never.
+
+        As in Triton an override only shortens: without a default there is none, and a longer one is passed over.
+        """
+        timeout = self.timeout_us
+        if self.allow_timeout_override and 0 < asked_us < timeout:
+            timeout = asked_us
+        return arrived_ns + timeout * MICROSECOND if timeout else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Priorities:
+    """Priority levels 1 (first served) to `levels`, 0 for none; a request without a valid one gets `default`."""
+
+    levels: int = 0
+    default: int = 0
+    policy: QueuePolicy = QueuePolicy()
+    policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
+
+    def level(self, asked: int) -> int:
+        """The level of a request that asks for priority `asked`."""
+        return asked if 0 < asked <= self.levels else self.default
+
+    def policy_of(self, level: int) -> QueuePolicy:
+        """How requests of `level` wait."""
+        return self.policies.get(level, self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How batches form (ModelDynamicBatching): at most `max_rows` rows; `preferred` sizes, ascending; how long the
+    oldest request may wait for company.
+    """
+
+    max_rows: int
+    preferred: tuple[int, ...] = ()
+    max_delay_ns: int = 0
+    preserve_ordering: bool = False
+
+    @property
+    def goal(self) -> int:
+        """Rows beyond which waiting for more is pointless: the largest preferred size, or the most there can be."""
+        return self.preferred[-1] if self.preferred else self.max_rows

@@ -1,0 +1,157 @@
+"""A world for schedulers: a clock that jumps from event to event, executors that take their time, and replies."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pyserver.errors import ServerError, internal
+from pyserver.model.statistics import Statistics
+from pyserver.payload import Payload, Pending, Timing
+from pyserver.scheduler.scheduler import Scheduler
+from pyserver.types import InferRequest, InferResponse
+
+
+class Reply:
+    """What came back, and when."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.outcomes: list[tuple[int, InferResponse | ServerError]] = []
+
+    def answer(self, response: InferResponse, final: bool) -> None:
+        self.outcomes.append((self._world.now, response))
+
+    def fail(self, error: ServerError) -> None:
+        self.outcomes.append((self._world.now, error))
+
+
+class Alarm:
+    def __init__(self) -> None:
+        self.off = False
+
+    def cancel(self) -> None:
+        self.off = True
+
+
+@dataclass
+class Run:
+    """A payload that an executor began: when, and with what."""
+
+    start: int
+    payload: Payload
+
+
+class World:
+    """Time, and what is to happen in it."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._events: list[tuple[int, int, Alarm, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self.statistics = Statistics(wall_clock=lambda: 0.0)
+        self.requests: list[tuple[Pending, Reply]] = []
+        self.refused: list[tuple[int, ServerError]] = []
+        self.executors: list[SlowExecutor] = []
+        self.scheduler: Scheduler
+
+    def clock(self) -> int:
+        return self.now
+
+    def call_at(self, when: int, call: Callable[[], None]) -> Alarm:
+        alarm = Alarm()
+        heapq.heappush(self._events, (max(when, self.now), next(self._numbers), alarm, call))
+        return alarm
+
+    def run(self) -> None:
+        """Let everything happen."""
+        while self._events:
+            self.now, _, alarm, call = heapq.heappop(self._events)
+            if not alarm.off:
+                call()
+
+    def serve(self, scheduler: Scheduler, *durations: int, depth: int = 2) -> None:
+        """Let executors that take `durations` work for `scheduler`."""
+        self.scheduler = scheduler
+        for number, duration in enumerate(durations):
+            executor = SlowExecutor(self, f"m_0_{number}", duration, depth)
+            self.executors.append(executor)
+            scheduler.add(executor)
+
+    def arrive(self, at: int, rows: int = 1, priority: int = 0, timeout_us: int = 0, group: str = "") -> None:
+        """Have a request come at time `at`; `group` is what decides who may share a batch with it."""
+
+        def come() -> None:
+            request = InferRequest("m", id=str(len(self.requests)), priority=priority, timeout_us=timeout_us)
+            request.parameters["group"] = group
+            reply = Reply(self)
+            pending = Pending(request, reply, self.now, rows, 8 * rows)
+            try:
+                self.scheduler.submit(pending)
+            except ServerError as error:
+                self.refused.append((self.now, error))
+            else:
+                self.requests.append((pending, reply))
+
+        self.call_at(at, come)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Everything that was executed, in the order in which it was begun."""
+        return sorted((run for executor in self.executors for run in executor.runs), key=lambda run: run.start)
+
+
+@dataclass
+class SlowExecutor:
+    """Runs one payload after another, each for `duration`; holds `depth` of them at most."""
+
+    world: World
+    name: str
+    duration: int
+    depth: int
+    runs: list[Run] = field(default_factory=list)
+    held: deque[Payload] = field(default_factory=deque)
+    failing: Callable[[Payload], bool] = lambda payload: False
+    finishing: Alarm | None = None
+
+    @property
+    def load(self) -> int:
+        return len(self.held)
+
+    def room(self, now_ns: int) -> bool:
+        return len(self.held) < self.depth
+
+    def cancel(self, pending: Pending) -> None:
+        pass
+
+    def execute(self, payload: Payload) -> None:
+        self.held.append(payload)
+        if len(self.held) == 1:
+            self._begin()
+
+    def die(self) -> None:
+        """What had begun fails, what had not is returned, the newest first."""
+        if self.finishing is not None:
+            self.finishing.cancel()
+        held, self.held = list(self.held), deque()
+        for payload in reversed(held[1:]):
+            payload.owner.returned(payload)
+        for payload in held[:1]:
+            for pending in payload.pendings:
+                payload.owner.failed(pending, internal("died"))
+            payload.owner.executed(payload, None)
+
+    def _begin(self) -> None:
+        self.runs.append(Run(self.world.now, self.held[0]))
+        self.finishing = self.world.call_at(self.world.now + self.duration, self._finish)
+
+    def _finish(self) -> None:
+        payload = self.held.popleft()
+        if self.held:
+            self._begin()
+        for pending in payload.pendings:
+            payload.owner.answered(pending, InferResponse("m", "1", pending.request.id), final=True)
+        payload.owner.executed(payload, Timing(self.runs[-1].start, 0, self.duration, 0))
