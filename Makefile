@@ -22,6 +22,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools benchmarks tests/support tests/e2e tests/parity tests/conftest.py examples/demo.py examples/digits/train.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.compare --short $(OPTIONS)

@@ -12,11 +12,7 @@ from functools import cache
 from pathlib import Path
 
 OLDEST, NEWEST = 8, 14
-PLACES = (
-    "~/.pyenv/versions/*/bin/python",
-    "/opt/python/cp*/bin/python",
-    "/opt/hostedtoolcache/Python/*/x64/bin/python",
-)
+PLACES = ("~/.pyenv/versions/*/bin/python", "/opt/python/cp*/bin/python")
 
 
 def cache_folder() -> Path:

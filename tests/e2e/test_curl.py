@@ -17,7 +17,7 @@ from tools.process import ServerProcess
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
-VECTORS = {
+VECTORS: dict[str, Any] = {
     "id": "7",
     "inputs": [
         {"name": "INPUT0", "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]},
@@ -84,8 +84,7 @@ def test_binary_there_and_back(server: ServerProcess) -> None:
             "outputs": [{"name": "OUTPUT1", "parameters": {"binary_data": True}}],
         }
     ).encode()
-    vectors = (entry["data"] for entry in VECTORS["inputs"])  # type: ignore[attr-defined]
-    body = header + b"".join(struct.pack("<4f", *vector) for vector in vectors)
+    body = header + b"".join(struct.pack("<4f", *entry["data"]) for entry in VECTORS["inputs"])
     length = f"Inference-Header-Content-Length: {len(header)}"
     status, answer = curl(server, "/v2/models/add_sub/infer", "-H", length, body=body)
     assert status == 200, answer
@@ -96,12 +95,8 @@ def test_binary_there_and_back(server: ServerProcess) -> None:
 @pytest.mark.parametrize("options", [[], ["-H", "Transfer-Encoding: chunked"]], ids=["length", "chunked"])
 def test_16_megabytes_from_a_file(server: ServerProcess, tmp_path: Path, options: list[str]) -> None:
     data = bytes(range(256)) * (1 << 16)
-    tensor = {
-        "name": "UINT8",
-        "datatype": "UINT8",
-        "shape": [1, len(data)],
-        "parameters": {"binary_data_size": len(data)},
-    }
+    size = {"binary_data_size": len(data)}
+    tensor = {"name": "UINT8", "datatype": "UINT8", "shape": [1, len(data)], "parameters": size}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     (tmp_path / "body").write_bytes(header + data)
     length = f"Inference-Header-Content-Length: {len(header)}"

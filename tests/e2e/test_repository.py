@@ -77,16 +77,18 @@ def test_an_unknown_field_is_named_with_its_place(serve: Serve, tmp_path: Path) 
     (tmp_path / "odd/config.pbtxt").write_text(f"{CONSTANT_CONFIG.strip()}\nmax_batchsize: 4\n")
     server = serve(tmp_path, ready=False, options=("--exit-on-error", "false"))
     server.wait_until(lambda: states(server).get("good") == "READY", 20, "to load the good model")
-    reason = index(server)["odd", ""].get("reason") or next(
-        e["reason"] for (n, _), e in index(server).items() if n == "odd"
-    )
+    (reason,) = (entry["reason"] for (name, _), entry in index(server).items() if name == "odd")
     assert re.search(r"odd/config\.pbtxt:5", reason), reason
     assert "max_batchsize" in reason
     assert constant(server, "good") == 1
 
 
+RAISES = """class TritonPythonModel:
+    def initialize(self, args):
+        raise RuntimeError("no luck today")
+"""
 BROKEN = {
-    "raises": ("class TritonPythonModel:\n    def initialize(self, args):\n        raise RuntimeError('no luck today')\n", "no luck today"),
+    "raises": (RAISES, "no luck today"),
     "syntax": ("class TritonPythonModel\n", "SyntaxError"),
     "imports": ("import a_module_that_is_not_there\n", "a_module_that_is_not_there"),
     "empty": ("", "TritonPythonModel"),
@@ -100,19 +102,16 @@ def test_broken_models_harm_nobody_and_say_why(serve: Serve, tmp_path: Path) -> 
         write_model(tmp_path, name, source, CONSTANT_CONFIG)
     write_constant(tmp_path, "good")
     server = serve(tmp_path, ready=False, options=("--exit-on-error", "false"))
-    settled = {"READY", "UNAVAILABLE"}
-    server.wait_until(
-        lambda: set(states(server).values()) <= settled and len(index(server)) == 6, 60, "to try all models"
-    )
+    tried = {"good": "READY", **dict.fromkeys(BROKEN, "UNAVAILABLE")}
+    server.wait_until(lambda: states(server) == tried, 60, "to try all models")
     assert constant(server, "good") == 1
     assert not server.is_ready()
     for name, (_, says) in BROKEN.items():
         entry = index(server)[name, "1"]
-        assert entry["state"] == "UNAVAILABLE"
         assert says in entry["reason"]
         answer = infer_json(server, name, {"inputs": [tensor("ASKED", "BOOL", [1], [True])]})
         assert answer.status in {404, 503}, answer
-    assert "line 3" in index(server)["raises", "1"]["reason"] or "(3)" in index(server)["raises", "1"]["reason"]
+    assert re.search(r"model\.py.*\b3\b.*initialize", index(server)["raises", "1"]["reason"]), "the traceback"
 
 
 def test_readiness_that_is_not_strict(serve: Serve, tmp_path: Path) -> None:
@@ -158,6 +157,7 @@ def test_reload_takes_what_has_changed(serve: Serve, tmp_path: Path) -> None:
     assert constant(server, "changing") == 2
 
 
+@pytest.mark.ours  # Triton does as well, but can then not end within its timeout
 def test_a_reload_that_fails_keeps_what_serves(serve: Serve, tmp_path: Path) -> None:
     write_constant(tmp_path, "changing", 1)
     server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "changing"))
