@@ -96,7 +96,7 @@ def check(peer: Peer, workload: Workload) -> int:
     try:
         headers, body = _ask_grpc(peer, request) if workload.protocol == "grpc" else _ask_http(peer, request)
         answer = peer.read(workload, headers, body)
-    except (grpc.RpcError, KeyError, ValueError, IndexError, TypeError) as error:
+    except (grpc.RpcError, OSError, KeyError, ValueError, IndexError, TypeError) as error:
         raise NotOfferedError(f"{peer.name} does not answer {workload.name}: {error!r}"[:300]) from error
     sent = workload.array().ravel()
     if answer.shape != sent.shape or not (answer == sent).all():
