@@ -1,8 +1,9 @@
-"""Builds what is not plain Python: the Cython modules of csrc/ and the descriptors of proto/.
+"""Builds what is not plain Python: the compiled modules of csrc/ and the descriptors of proto/.
 
 A source `csrc/pyserver/core/json.pyx` becomes the module `pyserver.core.json`: folder and dotted name agree, so
-`import` and `cimport` do. The messages of proto/ become one descriptor set, from which `pyserver.proto` makes its
-classes at run time: no generated code, so any protobuf runtime serves.
+`import` and `cimport` do. A plain C source is written against the limited API that it names itself, and becomes one
+`.abi3.so` for every interpreter from that version on. The messages of proto/ become one descriptor set, from which
+`pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ def version() -> str:
     return found[1]
 
 
+def sources(suffix: str) -> list[tuple[str, str]]:
+    """Dotted name and path of each source below csrc/ with this suffix."""
+    paths = sorted(path.relative_to(ROOT) for path in (ROOT / "csrc").rglob(f"*{suffix}"))
+    return [(".".join(path.relative_to("csrc").with_suffix("").parts), str(path)) for path in paths]
+
+
 def extensions() -> list[Extension]:
-    """One extension module for each .pyx below csrc/."""
-    made = []
-    for source in sorted((ROOT / "csrc").rglob("*.pyx")):
-        dotted = ".".join(source.relative_to(ROOT / "csrc").with_suffix("").parts)
-        made.append(Extension(dotted, [str(source.relative_to(ROOT))], extra_compile_args=["-O3"]))
-    return cythonize(made, include_path=["csrc"], compiler_directives=DIRECTIVES, build_dir="build/cython")
+    """One extension module for each .pyx and each .c below csrc/."""
+    cython = [Extension(name, [path], extra_compile_args=["-O3"]) for name, path in sources(".pyx")]
+    limited = [Extension(name, [path], extra_compile_args=["-O3"], py_limited_api=True) for name, path in sources(".c")]
+    compiled = cythonize(cython, include_path=["csrc"], compiler_directives=DIRECTIVES, build_dir="build/cython")
+    return [*compiled, *limited]
 
 
 class BuildProto(Command):

@@ -19,6 +19,9 @@ INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_PRELOAD")
 """Variables of the server's own environment that break another interpreter."""
 
+DOUBLE_BUFFERED = 2
+"""A batching model's next batch lies ready while the last one runs."""
+
 
 class Launch:
     """Makes the specs of instances."""
@@ -27,7 +30,9 @@ class Launch:
         self._backends = [*(Path(path).resolve() for path in settings.backend_directory), BUNDLED_BACKENDS]
         self._response_bytes = settings.model_memory
 
-    def spec(self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry) -> InstanceSpec:
+    def spec(
+        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry
+    ) -> InstanceSpec:
         """The spec of one instance; a ServerError if its backend or interpreter is not there."""
         directory = folder.path / str(version)
         backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
@@ -47,6 +52,7 @@ class Launch:
             environment=_variables(interpreter),
             title=f"pyserver stub {entry.name}",
             response_bytes=self._response_bytes,
+            ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
         )
 
     def _backend(self, model: str, name: str) -> Path:
@@ -61,7 +67,9 @@ class Launch:
 
     def _interpreter(self, folder: ModelFolder, config: Any) -> str:
         """The server's own, unless the model's parameters name another or an environment that holds one."""
-        named = config.parameters[INTERPRETER_PARAMETER].string_value if INTERPRETER_PARAMETER in config.parameters else ""
+        named = (
+            config.parameters[INTERPRETER_PARAMETER].string_value if INTERPRETER_PARAMETER in config.parameters else ""
+        )
         if ENVIRONMENT_PARAMETER in config.parameters:
             environment = config.parameters[ENVIRONMENT_PARAMETER].string_value
             path = Path(environment.replace("$$TRITON_MODEL_DIRECTORY", str(folder.path)))

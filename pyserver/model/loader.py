@@ -28,8 +28,6 @@ from pyserver.types import Clock
 
 T = TypeVar("T")
 
-DOUBLE_BUFFERED = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -87,7 +85,7 @@ class Loader:
     async def _first_instance(self, plan: Plan, config: Any, version: int, memory: RequestMemory) -> Instance:
         """Start a process that completes `config`."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, config, version)[0], memory, self._clock, _ignore, _ahead(config))
+        first = Instance(self._specs(plan, config, version)[0], memory, self._clock, _ignore)
         async with self._slots:
             completed = await first.start(completing)
         try:
@@ -106,22 +104,19 @@ class Loader:
     ) -> Model:
         specs = self._specs(plan, config, version)
         model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
-        for number, spec in enumerate(specs):
-            given = None if number else first
-            model.supervisors.append(
-                Supervisor(spec, memory, self._clock, model.instance_changed, given, ahead=_ahead(config))
-            )
+        places = [Supervisor(specs[0], memory, self._clock, model.instance_changed, first)]
+        places += [Supervisor(spec, memory, self._clock, model.instance_changed) for spec in specs[1:]]
+        model.supervisors = places
         try:
-            await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in model.supervisors])
+            await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
         except BaseException:
-            await asyncio.gather(*(place.stop(0.0) for place in model.supervisors))
+            await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
         return model
 
     async def _start_place(self, place: Supervisor) -> None:
-        if not place.loaded:
-            async with self._slots:
-                await place.load()
+        async with self._slots:
+            await place.load()
         await place.initialize()
 
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
@@ -139,11 +134,6 @@ async def all_or_error(tasks: list[asyncio.Future[T]]) -> list[T]:
         await asyncio.wait(tasks)
         raise
     return [task.result() for task in tasks]
-
-
-def _ahead(config: Any) -> int:
-    """A batching model's next batch lies ready while the last one runs."""
-    return DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1
 
 
 def _check_supported(config: Any) -> None:

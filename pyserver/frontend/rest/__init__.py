@@ -1,0 +1,1 @@
+"""The V2 protocol over HTTP/1.1, on Tornado."""

@@ -1,0 +1,79 @@
+"""The REST API as a Tornado `Application`: which path is whose."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher, Rule
+from tornado.web import Application, RequestHandler
+
+from pyserver.frontend.rest import infer_handler, models, repository
+from pyserver.frontend.rest.handler import Handler, NotFound
+from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol import rest_path
+
+if TYPE_CHECKING:
+    from pyserver.controlplane import ControlPlane
+    from pyserver.dataplane import DataPlane
+
+access_log = logging.getLogger("pyserver.access")
+
+# In this order: `/v2/models/stats` is not the metadata of a model called "stats".
+ROUTES: list[tuple[str, type[Handler]]] = [
+    (rest_path.INFER, infer_handler.Infer),
+    (rest_path.LIVE, models.Live),
+    (rest_path.READY, models.Ready),
+    (rest_path.MODEL_READY, models.ModelReady),
+    (rest_path.ALL_STATISTICS, models.Statistics),
+    (rest_path.MODEL_STATISTICS, models.Statistics),
+    (rest_path.MODEL_CONFIG, models.ModelConfig),
+    (rest_path.MODEL, models.Model),
+    (rest_path.SERVER, models.Server),
+    (rest_path.INDEX, repository.Index),
+    (rest_path.LOAD, repository.Load),
+    (rest_path.UNLOAD, repository.Unload),
+]
+
+
+class Exact(Matcher):
+    """Matches the whole path, as it was sent: Tornado's own `PathMatches` would decode what it captures."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern)
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """The named segments, for the handler's method; None where the path is another."""
+        found = self._pattern.fullmatch(request.path)
+        if found is None:
+            return None
+        named = found.groupdict()
+        return {"path_kwargs": {key: text.encode("latin1") for key, text in named.items() if text is not None}}
+
+
+class RestApplication(Application):
+    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients."""
+
+    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits) -> None:
+        self.data_plane = data_plane
+        self.control_plane = control_plane
+        self.limits = limits
+        self.closing = False
+        rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
+        super().__init__(rules, default_handler_class=NotFound, log_function=log_access)  # type: ignore[arg-type]
+
+
+def log_access(handler: RequestHandler) -> None:
+    """A line for each request, where somebody has asked for it: address, method, path, status, milliseconds."""
+    if access_log.isEnabledFor(logging.DEBUG):
+        request = handler.request
+        access_log.debug(
+            "%s %s %r %d %.2f",
+            request.remote_ip,
+            request.method,
+            request.path,
+            handler.get_status(),
+            1000.0 * request.request_time(),
+        )

@@ -1,0 +1,125 @@
+"""What all handlers have in common: bodies within limits, JSON errors, no header that Triton doesn't send."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from pyserver.errors import ServerError
+from pyserver.frontend.rest import infer, limits
+from pyserver.frontend.rest.infer import Answer
+from pyserver.protocol import status
+
+if TYPE_CHECKING:
+    from pyserver.controlplane import ControlPlane
+    from pyserver.dataplane import DataPlane
+    from pyserver.frontend.rest.app import RestApplication
+
+
+@stream_request_body
+class Handler(RequestHandler):
+    """A route. The body is collected here, not by Tornado, which would parse it as a form where curl calls it one."""
+
+    body: bytearray
+    _chunks: int
+
+    @property
+    def rest(self) -> RestApplication:
+        """The application with its planes and limits."""
+        return cast("RestApplication", self.application)
+
+    @property
+    def data_plane(self) -> DataPlane:
+        """What answers about models and runs them."""
+        return self.rest.data_plane
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """What loads and unloads models."""
+        return self.rest.control_plane
+
+    def initialize(self) -> None:
+        """Nothing of the body has come yet."""
+        self.body = bytearray()
+        self._chunks = 0
+
+    def set_default_headers(self) -> None:
+        """Content-Type and Content-Length are all that a client gets, and `close` where this is its last answer."""
+        for name in ("Server", "Date", "Content-Type"):
+            self.clear_header(name)
+        if self.rest.closing:
+            self.set_header("Connection", "close")
+
+    def compute_etag(self) -> str | None:
+        """No Etag: nobody caches an answer of a model server."""
+        return None
+
+    def prepare(self) -> None:
+        """The headers are here: refuse a body that says it is too large before it is sent."""
+        size = self.request.headers.get("Content-Length", "0")
+        if size.isdigit() and int(size) > self.rest.limits.max_body_size:
+            raise limits.body_too_large(int(size), self.rest.limits)
+
+    def data_received(self, chunk: bytes) -> None:
+        """One more piece of the body."""
+        if self._finished:
+            return
+        self.body += chunk
+        self._chunks += "Transfer-Encoding" in self.request.headers
+        if len(self.body) > self.rest.limits.max_body_size:
+            self.refuse(limits.body_too_large(len(self.body), self.rest.limits))
+        elif self._chunks > self.rest.limits.max_chunks:
+            self.refuse(limits.too_many_chunks(self.rest.limits))
+
+    def refuse(self, error: ServerError) -> None:
+        """Answer with `error` before the body has ended, which ends the connection."""
+        self.body = bytearray()
+        self.send_error(status.HTTP[error.code], exc_info=(type(error), error, None))
+
+    def reply(self, body: bytes = b"", content_type: str = infer.JSON, status_code: int = status.OK) -> None:
+        """Answer with `body`; without a content type where there is none."""
+        self.set_status(status_code)
+        if body:
+            self.set_header("Content-Type", content_type)
+        self.finish(body)
+
+    def reply_json(self, value: object) -> None:
+        """Answer with `value` as compact JSON."""
+        self.reply(orjson.dumps(value))
+
+    def head_of(self, answer: Answer) -> None:
+        """Take status and headers from `answer`."""
+        self.set_status(answer.status, status.http_reason(answer.status))
+        for name, value in answer.headers():
+            self.set_header(name, value)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """`{"error": ...}` for whatever was raised."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if error is None or isinstance(error, HTTPError):
+            self.reply(status.error_body(status.http_reason(status_code)), status_code=status_code)
+            return
+        answer = infer.failure(error)
+        self.head_of(answer)
+        self.finish(b"".join(answer.buffers))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Nothing here: `infer.failure` logs what is our own mistake, and a client's is told to the client."""
+
+
+class NotFound(Handler):
+    """A path that is none of ours."""
+
+    def answer(self) -> None:
+        """404 for every method that HTTP knows."""
+        raise HTTPError(status.NOT_FOUND)
+
+    get = post = put = delete = patch = options = head = answer

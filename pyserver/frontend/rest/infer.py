@@ -1,0 +1,117 @@
+"""One inference over HTTP, between the bytes of its request and the buffers of its answer: no sockets here.
+
+Both the Tornado handler and the fast lane go this way, so they cannot differ:
+
+    request, future = start(data_plane, name, version, headers, body, lease, limits)
+    response = await future                  # cancelled when the client goes away
+    answer = finish(request, response, accept_encoding)
+    ...                                      # write answer; then, in a finally: response.release()
+
+Whatever is raised on the way becomes an answer by `failure`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyserver.errors import ServerError
+from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol import compression, rest_infer, status
+from pyserver.types import Buffer, InferRequest, InferResponse, Lease
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from pyserver.dataplane import DataPlane
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+class InferHeaders(NamedTuple):
+    """The request headers that matter to an inference, as text; None where absent."""
+
+    header_length: str | None = None
+    content_encoding: str | None = None
+    accept_encoding: str | None = None
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: its body is `buffers` in order, `size` bytes together.
+
+    `header_length` is that of the JSON part where binary tensors follow it; the content type follows from it.
+    `extra` are the headers beside Content-Type, Content-Length and Inference-Header-Content-Length.
+    """
+
+    status: int
+    buffers: list[Buffer]
+    size: int
+    header_length: int | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+    def headers(self) -> list[tuple[str, str]]:
+        """All headers of the answer, Content-Length with them."""
+        length = self.header_length
+        head = [("Content-Type", JSON if length is None else BINARY), *self.extra, ("Content-Length", str(self.size))]
+        if length is not None:
+            head.append((HEADER_LENGTH, str(length)))
+        return head
+
+
+def start(
+    data_plane: DataPlane,
+    name: str,
+    version: str,
+    headers: InferHeaders,
+    body: Buffer,
+    lease: Lease | None,
+    limits: Limits,
+) -> tuple[InferRequest, Future[InferResponse]]:
+    """Begin the inference that `body` asks of model `name`. `lease` holds the memory of `body`, None if it is ours.
+
+    From here on the lease is the request's: if this raises (a ServerError, before anything was queued), it has been
+    released. An unknown model is refused before the body is looked at.
+    """
+    try:
+        data_plane.check(name, version)
+        header_length, encoding, _ = headers
+        if encoding:
+            body = compression.inflate(encoding, body, limits.max_input_size)
+        length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
+        request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        return request, data_plane.infer(request)
+    except BaseException:
+        if lease is not None:
+            lease.release()
+        raise
+
+
+def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
+    """The answer that carries `response`. Its buffers look into the response's memory until `response.release()`."""
+    header_length, buffers = rest_infer.encode(response, request)
+    if accept_encoding:
+        encoding = compression.choose(accept_encoding)
+        if encoding:
+            packed = compression.compress(encoding, buffers)
+            return Answer(status.OK, [packed], len(packed), header_length, (("Content-Encoding", encoding),))
+    return Answer(status.OK, buffers, sum(map(len, buffers)), header_length)
+
+
+def failure(error: BaseException) -> Answer:
+    """The answer that says what went wrong. What is no ServerError is our own mistake: logged, and told as 500."""
+    if not isinstance(error, ServerError):
+        log.error("an inference request failed", exc_info=error)
+        body = status.error_body("internal error: see the server's log")
+        return Answer(status.INTERNAL_SERVER_ERROR, [body], len(body))
+    code, body = status.http_error(error)
+    extra: list[tuple[str, str]] = []
+    seconds = status.retry_after(error)
+    if seconds is not None:
+        extra.append(("Retry-After", seconds))
+    if isinstance(error, compression.UnsupportedEncodingError):
+        extra.append(("Accept-Encoding", compression.ACCEPTED))
+    return Answer(code, [body], len(body), None, tuple(extra))

@@ -1,0 +1,66 @@
+"""GET routes: health, metadata, configuration, statistics."""
+
+from __future__ import annotations
+
+from pyserver.frontend.rest.handler import Handler
+from pyserver.protocol import status
+from pyserver.protocol.rest_path import parse_version
+
+
+class Server(Handler):
+    """The server's name, version and extensions."""
+
+    def get(self) -> None:
+        """`/v2`."""
+        self.reply_json(self.data_plane.server_metadata())
+
+
+class Live(Handler):
+    """Whether the server runs: the status says it all."""
+
+    def get(self) -> None:
+        """`/v2/health/live`."""
+        self.reply(status_code=status.OK if self.data_plane.live() else status.BAD_REQUEST)
+
+
+class Ready(Handler):
+    """Whether the server, as its readiness is defined, is ready to infer."""
+
+    def get(self) -> None:
+        """`/v2/health/ready`."""
+        self.reply(status_code=status.OK if self.data_plane.ready() else status.BAD_REQUEST)
+
+
+class Model(Handler):
+    """A model's inputs, outputs and versions."""
+
+    def get(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]`."""
+        self.reply_json(self.data_plane.model_metadata(name, parse_version(version)))
+
+
+class ModelReady(Handler):
+    """Whether a model is ready; one that isn't known isn't."""
+
+    def get(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/ready`."""
+        if self.data_plane.model_ready(name, parse_version(version)):
+            self.reply()
+        else:
+            self.reply(status.error_body("Model version not ready"), status_code=status.BAD_REQUEST)
+
+
+class ModelConfig(Handler):
+    """A model's whole configuration."""
+
+    def get(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/config`."""
+        self.reply(self.data_plane.model_config_json(name, parse_version(version)).encode())
+
+
+class Statistics(Handler):
+    """What a model, or each one, has done."""
+
+    def get(self, name: str = "", version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/stats` and `/v2/models/stats`."""
+        self.reply_json({"model_stats": self.data_plane.statistics(name, parse_version(version))})

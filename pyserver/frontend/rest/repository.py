@@ -1,0 +1,61 @@
+"""POST routes of repository control: index, load, unload."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pyserver.errors import invalid, unsupported
+from pyserver.frontend.rest.handler import Handler
+from pyserver.protocol import rest_control
+
+# Decoding less than this takes the event loop no longer than a hop to a thread and back would.
+_SMALL = 64 * 1024
+
+
+class _Control(Handler):
+    def check_repository(self, repository: str) -> None:
+        if repository:
+            raise unsupported("'repository_name' specification is not supported")
+
+    def check_size(self) -> None:
+        most = self.rest.limits.max_input_size
+        if len(self.body) > most:
+            raise invalid(
+                f"request body of {len(self.body)} bytes exceeds the maximum allowed {most} bytes. "
+                "Use --http-max-input-size to increase the limit."
+            )
+
+
+class Index(_Control):
+    """The models of the repositories and their states."""
+
+    def post(self, repository: str = "") -> None:
+        """`/v2/repository[/{repository}]/index`; which repository is not looked at, as in Triton."""
+        self.check_size()
+        self.reply_json(self.control_plane.index(rest_control.decode_index(self.body)))
+
+
+class Load(_Control):
+    """Load a model, or load it anew: answered when that is done."""
+
+    async def post(self, name: str, repository: str = "") -> None:
+        """`/v2/repository/models/{name}/load`."""
+        self.check_repository(repository)
+        most = self.rest.limits.max_body_size
+        if len(self.body) > _SMALL:
+            parameters = await asyncio.to_thread(rest_control.decode_load, self.body, name, most)
+        else:
+            parameters = rest_control.decode_load(self.body, name, most)
+        await self.control_plane.load(name, parameters)
+        self.reply()
+
+
+class Unload(_Control):
+    """Unload a model: answered when the order is taken."""
+
+    async def post(self, name: str, repository: str = "") -> None:
+        """`/v2/repository/models/{name}/unload`."""
+        self.check_repository(repository)
+        self.check_size()
+        await self.control_plane.unload(name, rest_control.decode_unload(self.body))
+        self.reply()

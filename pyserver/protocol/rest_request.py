@@ -1,0 +1,218 @@
+"""A REST inference request: JSON, or a JSON header and the raw tensors behind it -> `InferRequest`.
+
+The header of most requests is one that was sent before: the form it was parsed to is kept (`_memory`), and such a
+request costs little more than the slices of its body.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pyserver.core import tensor
+from pyserver.errors import ServerError, invalid, not_found, unsupported
+from pyserver.protocol import rest_json
+from pyserver.protocol import rest_values as json_as
+from pyserver.protocol.rest_parameters import NONE, Parameters, decode_parameters
+from pyserver.types import Buffer, InferRequest, Lease, Parameter, RequestedOutput, Tensor
+
+MAX_JSON_SIZE = 64 << 20
+"""Bytes of JSON in one request, as the default of Triton's `--http-max-input-size`."""
+
+
+class _Input(NamedTuple):
+    """An input as its JSON says: its elements are in `data`, or (None) in the next `size` bytes of the body."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: dict[str, Parameter] | None
+    size: int
+    data: Buffer | None
+
+
+class _Header(NamedTuple):
+    """A request without its model and its binary data, which is `size` bytes. Never changed: requests share it."""
+
+    id: str
+    inputs: list[_Input]
+    outputs: list[RequestedOutput] | None
+    parameters: Parameters
+    size: int
+
+
+_MEMORY_ENTRIES = 512
+_MEMORY_HEADER_SIZE = 1024
+_memory: dict[bytes, _Header] = {}
+
+
+def parse_header_length(text: str, body_size: int) -> int:
+    """The value of an Inference-Header-Content-Length header. ServerError (400) unless it is from 0 to `body_size`."""
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        length = int(text)
+        if length <= body_size:
+            return length
+    try:
+        int(text)
+    except ValueError:
+        raise invalid(f"Unable to parse Inference-Header-Content-Length, got: {json_as.shortened(text)}") from None
+    raise invalid(f"inference header size should be in range (0, {body_size}), got: {json_as.shortened(text)}")
+
+
+def decode(
+    body: Buffer,
+    header_length: int | None,
+    model_name: str,
+    model_version: str = "",
+    lease: Lease | None = None,
+    max_json_size: int = MAX_JSON_SIZE,
+) -> InferRequest:
+    """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
+
+    A length of 0, or an empty body, makes it the raw content of the model's only input. Binary tensors are views of
+    `body`: nothing is copied. ServerError (400) for a body that isn't such a request; whether its tensors are those of
+    the model, and as long as their shapes say, is for the model to judge.
+    """
+    total = len(body)
+    if header_length == 0 or not total:
+        return _raw_request(body, model_name, model_version, lease)
+    if header_length is None:
+        header_length = total
+    if header_length > max_json_size:
+        raise _too_much_json(header_length, max_json_size)
+    view = body if type(body) is memoryview else memoryview(body)
+    if header_length <= _MEMORY_HEADER_SIZE:
+        text = bytes(view[:header_length])
+        header = _memory.get(text) or _remembered(text, model_name, max_json_size)
+    else:
+        header = _parse(view[:header_length], model_name, max_json_size)
+    id, described, outputs, parameters, size = header
+    if header_length + size != total:
+        raise _wrong_size(header, header_length, total, model_name)
+    inputs = []
+    at = header_length
+    for name, datatype, shape, own, size, data in described:
+        if data is None:
+            end = at + size
+            data = view[at:end]
+            at = end
+        inputs.append(Tensor(name, datatype, shape, data, own))
+    custom, binary_output, priority, timeout_us, correlation_id, flags = parameters
+    return InferRequest(
+        model_name, model_version, id, inputs, outputs, custom.copy(), binary_output, False, priority, timeout_us,
+        correlation_id, flags, lease,
+    )  # fmt: skip
+
+
+def _raw_request(body: Buffer, model_name: str, model_version: str, lease: Lease | None) -> InferRequest:
+    only = Tensor("", "", (), body)
+    return InferRequest(model_name, model_version, inputs=[only], binary_output=True, raw_input=True, lease=lease)
+
+
+def _too_much_json(size: int, most: int) -> ServerError:
+    return invalid(
+        f"request JSON of {size} bytes exceeds the maximum allowed {most} bytes. "
+        "Use --http-max-input-size to increase the limit."
+    )
+
+
+def _remembered(text: bytes, model_name: str, max_json_size: int) -> _Header:
+    """Parse, and keep the outcome for the next request with the same header where that one may well come."""
+    header = _parse(text, model_name, max_json_size)
+    if not header.id and all(item.data is None for item in header.inputs):
+        if len(_memory) >= _MEMORY_ENTRIES:
+            _memory.clear()
+        _memory[text] = header
+    return header
+
+
+def _parse(text: Buffer, model_name: str, max_json_size: int) -> _Header:
+    document = rest_json.loads(text, max_json_size)
+    if not isinstance(document, dict):
+        raise json_as.unparsable(
+            "inputs", "attempt to access non-existing object member 'inputs'", f": the body is {json_as.kind(document)}"
+        )
+    id = json_as.string(document.get("id", ""), "id", "")
+    parameters = decode_parameters(document["parameters"]) if "parameters" in document else NONE
+    listed = json_as.array(json_as.member(document, "inputs", ""), "inputs", "")
+    inputs = [_parse_input(item, model_name) for item in listed]
+    outputs = _parse_outputs(document["outputs"]) if "outputs" in document else None
+    return _Header(id, inputs, outputs, parameters, sum([item.size for item in inputs]))
+
+
+def _parse_input(item: object, model_name: str) -> _Input:
+    fields = json_as.mapping(item, "inputs", "")
+    name = json_as.string(json_as.member(fields, "name", " of an input"), "name", " of an input")
+    where = f" of input '{json_as.shortened(name)}'"
+    datatype = json_as.string(json_as.member(fields, "datatype", where), "datatype", where)
+    if datatype not in tensor.DATATYPES:
+        raise invalid(f"invalid datatype for input {json_as.shortened(name)}: got '{json_as.shortened(datatype)}'")
+    dims = json_as.array(json_as.member(fields, "shape", where), "shape", where)
+    shape = tuple([json_as.unsigned(dim, "shape", where) for dim in dims])
+    parameters = json_as.mapping(fields.get("parameters", {}), "parameters", where)
+    _check_sources(fields, parameters, where, model_name)
+    own = _own_parameters(parameters)
+    if "data" in fields:
+        return _Input(name, datatype, shape, own, 0, rest_json.elements(fields["data"], shape, where))
+    size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
+    return _Input(name, datatype, shape, own, size, None)
+
+
+def _check_sources(fields: dict[str, Any], parameters: dict[str, Any], where: str, model_name: str) -> None:
+    """An input's elements come from exactly one place, and that isn't shared memory."""
+    given = [f"'{key}'" for key in ("data",) if key in fields]
+    given += [f"'{key}'" for key in ("binary_data_size", "shared_memory_region") if key in parameters]
+    if len(given) != 1:
+        found = f"But set {' '.join(given)}" if given else "But no field is set"
+        raise invalid(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            f"'shared_memory_region' in 'parameters'. {found}{where} for model '{model_name}'"
+        )
+    if "shared_memory_region" in parameters:
+        raise _no_region(parameters, where)
+
+
+def _no_region(parameters: dict[str, Any], where: str) -> ServerError:
+    region = json_as.string(parameters["shared_memory_region"], "shared_memory_region", where)
+    return not_found(f"Unable to find shared memory region: '{json_as.shortened(region)}'{where}")
+
+
+def _own_parameters(parameters: dict[str, Any]) -> dict[str, Parameter] | None:
+    own = {
+        key: value
+        for key, value in parameters.items()
+        if key not in ("binary_data_size", "binary_data") and isinstance(value, bool | int | float | str)
+    }
+    return own or None
+
+
+def _parse_outputs(value: object) -> list[RequestedOutput] | None:
+    """The outputs asked for, None for an empty list: all. Of two of one name the first holds, as in Triton."""
+    outputs: dict[str, RequestedOutput] = {}
+    for item in json_as.array(value, "outputs", ""):
+        fields = json_as.mapping(item, "outputs", "")
+        name = json_as.string(json_as.member(fields, "name", " of an output"), "name", " of an output")
+        where = f" of output '{json_as.shortened(name)}'"
+        parameters = json_as.mapping(fields.get("parameters", {}), "parameters", where)
+        if "shared_memory_region" in parameters:
+            raise _no_region(parameters, where)
+        if "classification" in parameters:
+            raise unsupported(f"the classification extension is not supported: asked for{where}")
+        binary = json_as.boolean(parameters.get("binary_data", False), "binary_data", where)
+        outputs.setdefault(name, RequestedOutput(name, binary, _own_parameters(parameters)))
+    return list(outputs.values()) or None
+
+
+def _wrong_size(header: _Header, header_length: int, total: int, model_name: str) -> ServerError:
+    """The body doesn't end where its last binary tensor does."""
+    found = (
+        f"the body has {total - header_length} bytes after its JSON of {header_length}, its inputs say {header.size}"
+    )
+    left = total - header_length
+    for item in header.inputs:
+        if item.size > left:
+            return invalid(
+                f"unexpected size for input '{item.name}', expecting {item.size - left} additional bytes "
+                f"for model '{model_name}': {found}"
+            )
+        left -= item.size
+    return invalid(f"unexpected additional input data for model '{model_name}': {found}")

@@ -1,0 +1,99 @@
+"""`InferResponse` -> the body of a REST answer: JSON, or a JSON header and the raw tensors behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from pyserver.protocol import rest_json
+from pyserver.types import Buffer, InferRequest, InferResponse, Tensor
+
+_MEMORY_ENTRIES = 512
+_MEMORY_HEADER_SIZE = 1024
+_memory: dict[tuple[object, ...], bytes] = {}
+
+
+def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:
+    """The length of the JSON header, None where all is JSON, and the buffers of the body.
+
+    The first buffer is the JSON; each of the others is the data of a binary output, as it stands in the response.
+    An output is binary where the request lists it so; one not listed follows `binary_data_output`. The header of plain
+    binary answers is kept by names, datatypes, shapes and sizes. ServerError (400) for BYTES that JSON can't hold.
+    """
+    listed = request.outputs
+    default = request.binary_output
+    buffers: list[Buffer] = [b""]
+    key: list[object] = [response.model_name, response.model_version]
+    plain = response.parameters is None
+    size = 0
+    for tensor in response.outputs:
+        data = tensor.data
+        if not (_listed_binary(listed, tensor.name, default) if listed else default) or tensor.parameters:
+            plain = False
+            break
+        buffers.append(data)
+        size += len(data)
+        key += (tensor.name, tensor.datatype, tensor.shape, len(data))
+    if not plain:
+        return _encode_mixed(response, request)
+    text = _memory.get(tuple(key)) or _remembered(tuple(key), response)
+    if response.id:
+        text = b'{"id":%b,%b' % (orjson.dumps(response.id), text[1:])
+    buffers[0] = text
+    return (len(text) if size else None), buffers
+
+
+def _listed_binary(listed: list[Any], name: str, default: bool) -> bool:
+    for output in listed:
+        if output.name == name:
+            return bool(output.binary)
+    return default
+
+
+def _remembered(key: tuple[object, ...], response: InferResponse) -> bytes:
+    document = {
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+        "outputs": [_binary(tensor) for tensor in response.outputs],
+    }
+    text = orjson.dumps(document)
+    if len(text) <= _MEMORY_HEADER_SIZE:
+        if len(_memory) >= _MEMORY_ENTRIES:
+            _memory.clear()
+        _memory[key] = text
+    return text
+
+
+def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:
+    """Whatever has parameters, or an output as JSON."""
+    document: dict[str, Any] = {}
+    if response.id:
+        document["id"] = response.id
+    document["model_name"] = response.model_name
+    document["model_version"] = response.model_version
+    if response.parameters:
+        document["parameters"] = response.parameters
+    outputs = document["outputs"] = []
+    raw: list[Buffer] = []
+    for tensor in response.outputs:
+        if _listed_binary(request.outputs or [], tensor.name, request.binary_output):
+            outputs.append(_binary(tensor))
+            raw.append(tensor.data)
+        else:
+            outputs.append(_as_json(tensor))
+    text = orjson.dumps(document)
+    return (len(text) if any(map(len, raw)) else None), [text, *raw]
+
+
+def _binary(tensor: Tensor) -> dict[str, Any]:
+    parameters = {**(tensor.parameters or {}), "binary_data_size": len(tensor.data)}
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "parameters": parameters}
+
+
+def _as_json(tensor: Tensor) -> dict[str, Any]:
+    output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+    if tensor.parameters:
+        output["parameters"] = tensor.parameters
+    output["data"] = orjson.Fragment(rest_json.dumps(tensor))
+    return output
