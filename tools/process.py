@@ -228,3 +228,16 @@ class ServerProcess:
 
     def _complaint(self, what: str) -> str:
         return "\n".join([f"{self.name} {what}; its last lines:", *self.lines[-40:]])
+
+
+class ForeignProcess(ServerProcess):
+    """A server of others: how it ends is not our concern, that it ends with all its processes is."""
+
+    def stop(self, timeout: float = 10) -> None:
+        """SIGTERM, and after `timeout` seconds SIGKILL for whatever is left of its process tree."""
+        family = proc.tree(self.pid)
+        self.terminate()
+        self.exited(timeout)
+        self.kill()
+        for pid in filter(proc.alive, family):
+            os.kill(pid, signal.SIGKILL)

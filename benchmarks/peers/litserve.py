@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.peers.peer import NotOfferedError, Request
 from benchmarks.workloads.workload import Array, Workload
 from tools.environments import environment
-from tools.process import ServerProcess
+from tools.process import ForeignProcess, ServerProcess
 from tools.triton import free_ports
 
 REQUIREMENTS = ["litserve==0.2.19", "numpy"]
@@ -40,7 +40,7 @@ if __name__ == "__main__":
 """
 
 
-class LitServe(ServerProcess):
+class LitServe(ForeignProcess):
     """The program above on a free port."""
 
     def __init__(self, folder: Path) -> None:

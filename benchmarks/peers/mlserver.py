@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.peers.peer import NotOfferedError, Request, V2Peer
 from benchmarks.workloads.workload import Workload
 from tools.environments import environment
-from tools.process import ServerProcess
+from tools.process import ForeignProcess
 from tools.triton import free_ports
 
 REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22"]
@@ -27,7 +27,7 @@ class Identity(MLModel):
 """
 
 
-class MLServer(ServerProcess):
+class MLServer(ForeignProcess):
     """`mlserver start` on a folder with the two identity models."""
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.peers.peer import NotOfferedError, Request
 from benchmarks.workloads.workload import Array, Workload
 from tools.environments import environment
-from tools.process import ServerProcess
+from tools.process import ForeignProcess, ServerProcess
 from tools.triton import free_ports
 
 REQUIREMENTS = ["mosec==0.9.8", "numpy"]
@@ -36,7 +36,7 @@ if __name__ == "__main__":
 """
 
 
-class Mosec(ServerProcess):
+class Mosec(ForeignProcess):
     """The program above on a free port."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Mosec(ServerProcess):
         (folder / "program.py").write_text(PROGRAM)
         (self._port,) = free_ports(1)
         where = ["--address", "127.0.0.1", "--port", str(self._port), "--path", str(folder / "mosec.sock")]
-        limits = ["--max-body-size", str(256 << 20), "--timeout", "60000"]
+        limits = ["--max-request-size", str(256 << 20), "--timeout", "60000"]
         super().__init__([str(home / "bin/python"), str(folder / "program.py"), *where, *limits], "mosec")
 
     def wait_listening(self, timeout: float = 60) -> None:
