@@ -3,7 +3,8 @@
 A source `csrc/pyserver/core/json.pyx` becomes the module `pyserver.core.json`: folder and dotted name agree, so
 `import` and `cimport` do. A plain C source is written against the limited API that it names itself, and becomes one
 `.abi3.so` for every interpreter from that version on. The messages of proto/ become one descriptor set, from which
-`pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves.
+`pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves. Type checkers get
+stubs beside it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def extensions() -> list[Extension]:
 
 
 class BuildProto(Command):
-    """Compile proto/*.proto into pyserver/proto/messages.desc."""
+    """Compile proto/*.proto into pyserver/proto/messages.desc and a .pyi for each."""
 
     description = __doc__
     user_options: list[tuple[str, str | None, str]] = []
@@ -64,12 +65,22 @@ class BuildProto(Command):
         from grpc_tools import protoc
 
         inplace = self.editable_mode or self.get_finalized_command("build_ext").inplace
-        target = (ROOT if inplace else Path(self.build_lib or "")) / "pyserver/proto/messages.desc"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sources = [str(path) for path in sorted((ROOT / "proto").glob("*.proto"))]
-        arguments = ["protoc", f"-I{ROOT / 'proto'}", "--include_imports", f"--descriptor_set_out={target}", *sources]
-        if protoc.main(arguments) != 0:
+        target = (ROOT if inplace else Path(self.build_lib or "")) / "pyserver/proto"
+        target.mkdir(parents=True, exist_ok=True)
+        arguments = ["protoc", f"-I{ROOT / 'proto'}", "--include_imports", f"--pyi_out={target}"]
+        arguments.append(f"--descriptor_set_out={target / 'messages.desc'}")
+        if protoc.main([*arguments, *(str(ROOT / path) for path in self.get_source_files())]) != 0:
             sys.exit("protoc failed: see its messages above")
+        for path in sorted(target.glob("*_pb2.pyi")):
+            self.name_stub(path)
+
+    @staticmethod
+    def name_stub(path: Path) -> None:
+        """Give the stub the name of the module that it describes, and of those that it imports."""
+        text = re.sub(r"^import (\w+)_pb2 as", r"import pyserver.proto.\1 as", path.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^from (\w+)_pb2 import", r"from pyserver.proto.\1 import", text, flags=re.MULTILINE)
+        path.with_name(path.name.replace("_pb2", "")).write_text(text)
+        path.unlink()
 
     def get_source_files(self) -> list[str]:
         """For the sdist."""
@@ -77,7 +88,8 @@ class BuildProto(Command):
 
     def get_outputs(self) -> list[str]:
         """For editable installs."""
-        return [f"{self.build_lib}/pyserver/proto/messages.desc"]
+        folder = f"{self.build_lib}/pyserver/proto"
+        return [f"{folder}/messages.desc", *(f"{folder}/{Path(path).stem}.pyi" for path in self.get_source_files())]
 
     def get_output_mapping(self) -> dict[str, str]:
         """For editable installs."""
@@ -103,7 +115,7 @@ class Build(build):
 setup(
     version=version(),
     packages=find_namespace_packages(include=["pyserver", "pyserver.*"]),
-    package_data={"pyserver": ["py.typed", "proto/*.desc", "proto/*.pyi"]},
+    package_data={"pyserver": ["py.typed", "proto/*.desc", "proto/*.pyi", "core/*.pyi"]},
     ext_modules=extensions(),
     cmdclass={"build": Build, "build_ext": BuildExt, "build_proto": BuildProto},
 )

@@ -95,7 +95,6 @@ class Stream:
         while left > 0 and (data := self._read()):
             self._take(data)
             left -= len(data)
-        self._log(self._splitter.finish())
         self._end()
 
     def _on_readable(self) -> None:
@@ -128,6 +127,7 @@ class Stream:
 
     def _end(self) -> None:
         if self._fd >= 0:
+            self._log(self._splitter.finish())
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1

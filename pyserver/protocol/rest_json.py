@@ -25,7 +25,7 @@ def loads(text: Buffer, max_bytes: int) -> Any:
 
 
 def elements(value: object, shape: tuple[int, ...], where: str) -> Buffer:
-    """The raw bytes of an input's `data`. ServerError (400) unless it is an array of as many elements as `shape` has."""
+    """The raw bytes of an input's `data`. ServerError (400) unless it is an array of as many as `shape` has."""
     if not isinstance(value, JsonData):
         raise json_as.unparsable("data", f"attempt to access JSON non-array as array: got {json_as.kind(value)}", where)
     try:

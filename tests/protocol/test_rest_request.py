@@ -239,7 +239,7 @@ def test_header_lengths_that_are_none(text: str) -> None:
         (7, b"\xff\xfe", "failed to parse the request JSON buffer: "),
         (7, b'{"id":"\xff","inputs":[]}', "failed to parse the request JSON buffer: "),
         (8, {}, "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"),
-        (8, [], "Unable to parse 'inputs': attempt to access non-existing object member 'inputs': the body is an array"),
+        (8, [], "attempt to access non-existing object member 'inputs': the body is an array"),
         (8, "text", "attempt to access non-existing object member 'inputs': the body is the string 'text'"),
         (9, {"inputs": {}}, "Unable to parse 'inputs': attempt to access JSON non-array as array: got an object"),
         (9, {"inputs": [], "outputs": "o"}, "Unable to parse 'outputs': attempt to access JSON non-array as array"),
@@ -296,11 +296,11 @@ def test_header_lengths_that_are_none(text: str) -> None:
             "Unable to parse JSON bytes array: attempt to access JSON non-string as string",
         ),
         (14, {"inputs": [plain([300], "UINT8", [1])]}, "Unable to parse 'data': UINT8 doesn't hold this integer"),
-        (15, {"inputs": [plain(1)]}, "Unable to parse 'data': attempt to access JSON non-array as array: got the number 1"),
+        (15, {"inputs": [plain(1)]}, "Unable to parse 'data': attempt to access JSON non-array as array: got the"),
         (15, {"inputs": [plain("abc")]}, "Unable to parse 'data': attempt to access JSON non-array as array"),
         (16, {"inputs": [binary(datatype="FLOAT")]}, "invalid datatype for input x: got 'FLOAT'"),
         (16, {"inputs": [plain([1], datatype="fp32")]}, "invalid datatype for input x"),
-        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for model 'm'"),
+        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for"),
         (29, {"inputs": [binary("B", size=(1 << 64) - 1)]}, "unexpected size for input 'B', expecting"),
         (30, {"inputs": [binary(size=12)]}, "unexpected additional input data for model 'm'"),
         (30, {"inputs": []}, "unexpected additional input data for model 'm': the body has 16 bytes after its JSON of"),
@@ -328,17 +328,17 @@ def test_header_lengths_that_are_none(text: str) -> None:
             {"inputs": [], "parameters": {"triton_x": 1}},
             "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified.",
         ),
-        (40, {"inputs": [], "parameters": {"priority": "1"}}, "Unable to parse 'priority': attempt to access JSON non-"),
-        (40, {"inputs": [], "parameters": {"priority": -1}}, "non-unsigned-integer as unsigned-integer: got the number -1"),
+        (40, {"inputs": [], "parameters": {"priority": "1"}}, "Unable to parse 'priority': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"priority": -1}}, "unsigned-integer as unsigned-integer: got the number -1"),
         (40, {"inputs": [], "parameters": {"timeout": 1.5}}, "Unable to parse 'timeout': attempt to access JSON non-"),
-        (40, {"inputs": [], "parameters": {"sequence_start": 1}}, "Unable to parse 'sequence_start': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"sequence_start": 1}}, "Unable to parse 'sequence_start': attempt to"),
         (40, {"inputs": [], "parameters": {"sequence_end": "no"}}, "non-boolean as boolean: got the string 'no'"),
-        (40, {"inputs": [], "parameters": {"sequence_id": True}}, "Unable to parse 'sequence_id': attempt to access JSON"),
-        (40, {"inputs": [], "parameters": {"sequence_id": 1.0}}, "Unable to parse 'sequence_id': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"sequence_id": True}}, "Unable to parse 'sequence_id': attempt to"),
+        (40, {"inputs": [], "parameters": {"sequence_id": 1.0}}, "Unable to parse 'sequence_id': attempt to"),
         (40, {"inputs": [], "parameters": {"binary_data_output": 1}}, "Unable to parse 'binary_data_output'"),
         (40, {"inputs": [], "outputs": [{"name": "o", "parameters": {"binary_data": 1}}]}, "of output 'o'"),
         (41, {"inputs": [], "parameters": []}, "failed to get request params.: attempt to get members for non-object"),
-        (41, {"inputs": [], "id": 5}, "Unable to parse 'id': attempt to access JSON non-string as string: got the number 5"),
+        (41, {"inputs": [], "id": 5}, "Unable to parse 'id': attempt to access JSON non-string as string: got the"),
         (41, {"inputs": [{**binary(), "parameters": 3}]}, "Unable to parse 'parameters': attempt to get members for"),
     ],
 )  # fmt: skip
@@ -387,7 +387,9 @@ def test_json_has_a_limit_and_binary_data_none() -> None:
 
 def test_json_data_may_not_outgrow_the_limit() -> None:
     body, _ = body_of({"inputs": [plain([1] * 100, "FP64", [100])]})
-    with pytest.raises(ServerError, match="exceeds the maximum allowed 400 bytes.*of input 'x'.*--http-max-input-size"):
+    with pytest.raises(
+        ServerError, match=r"exceeds the maximum allowed 400 bytes.*of input 'x'.*--http-max-input-size"
+    ):
         decode(body.replace(b" ", b""), None, "m", max_json_size=400)
 
 

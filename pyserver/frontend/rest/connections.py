@@ -88,5 +88,5 @@ class _Message(HTTPMessageDelegate):
 
 
 def close(connection: HTTPConnection) -> None:
-    """End `connection` at once."""
-    connection.close()  # type: ignore[attr-defined]
+    """End `connection` at once; its own `close` would not tell the handler, which then goes on waiting."""
+    connection.stream.close()  # type: ignore[attr-defined]

@@ -7,8 +7,6 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from tornado.netutil import bind_sockets
-
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.connections import DrainingServer
@@ -18,6 +16,9 @@ from pyserver.settings import Settings
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
+
+BACKLOG = 1024
+"""Connections that the kernel may hold until they are accepted."""
 
 
 class RestServer:
@@ -42,9 +43,9 @@ class RestServer:
 
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
-        sockets = listen(self.address, self.port, self._reuse_port)
-        self.port = int(sockets[0].getsockname()[1])
-        self._server.add_sockets(sockets)
+        listening = listen(self.address, self.port, self._reuse_port)
+        self.port = int(listening.getsockname()[1])
+        self._server.add_socket(listening)
 
     def stop_accepting(self) -> None:
         """No new connection; those that rest are closed, the others told with their next answer that it is the last."""
@@ -71,12 +72,15 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def listen(address: str, port: int, reuse_port: bool = False) -> list[socket.socket]:
-    """Sockets that listen on `address` and `port` (0: a free one). ServerError says which could not be had, and why."""
+def listen(address: str, port: int, reuse_port: bool = False) -> socket.socket:
+    """A socket that listens on `address` and `port` (0: a free one). ServerError says why it could not be had."""
     where = f"'{address}:{port}'"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return bind_sockets(port, address, reuse_port=reuse_port)
+        made = socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=reuse_port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ServerError(ErrorCode.UNAVAILABLE, f"Socket {where} already in use") from None
         raise ServerError(ErrorCode.INTERNAL, f"Socket {where} can't be listened on: {error.strerror}") from None
+    made.setblocking(False)
+    return made
