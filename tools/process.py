@@ -46,10 +46,17 @@ class ServerProcess:
     read for the addresses it listens at.
     """
 
-    def __init__(self, command: Sequence[str], name: str = "server", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        name: str = "server",
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.env = {**os.environ, **(env or {})}
+        self.cwd = cwd
         self.lines: list[str] = []
         self.addresses: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
@@ -73,6 +80,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.env,
+            cwd=self.cwd,
             start_new_session=True,
             text=True,
             errors="replace",
