@@ -22,10 +22,25 @@ from tools.process import ServerProcess, pyserver_command
 
 ROOT = Path(__file__).parent.parent
 OLDEST = (3, 10)
-IN_SDIST = ("csrc/pyserver/core/tensor.pyx", "csrc/pyserver/core/tensor.pxd", "csrc/pyserver/stub/_bytes.c")
-IN_SDIST += ("proto/", "backends/onnxruntime/model.py", "tests/conftest.py", "examples/demo.py", "Makefile", "LICENSE")
-IN_WHEEL = ("pyserver/py.typed", "pyserver/proto/messages.desc", "pyserver/backends/onnxruntime/model.py")
-IN_WHEEL += ("pyserver/stub/site/triton_python_backend_utils.py", "pyserver/core/tensor.pyi", "pyserver/core/tensor.")
+IN_SDIST = (
+    "csrc/pyserver/core/tensor.pyx",
+    "csrc/pyserver/core/tensor.pxd",
+    "csrc/pyserver/stub/_bytes.c",
+    "proto/inference.proto",
+    "backends/onnxruntime/model.py",
+    "tests/conftest.py",
+    "examples/demo.py",
+    "Makefile",
+    "LICENSE",
+)
+IN_WHEEL = (
+    "pyserver/py.typed",
+    "pyserver/core/tensor.cpython",
+    "pyserver/core/tensor.pyi",
+    "pyserver/proto/messages.desc",
+    "pyserver/backends/onnxruntime/model.py",
+    "pyserver/stub/site/triton_python_backend_utils.py",
+)
 NOT_IN_WHEEL = ("tests/", "csrc/", "tools/", "examples/", "__pycache__", ".pyx", ".c")
 
 ADD_SUB = {
