@@ -1,6 +1,6 @@
 """JSON requests to Python objects and typed buffers, in one pass; tensors to JSON.
 
-How elements of each datatype are spelt is Triton's rule (spec 1.4): their order and count matter, their nesting doesn't.
+How elements of each datatype are spelt is Triton's rule (spec 1.4): their order counts, their nesting doesn't.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
