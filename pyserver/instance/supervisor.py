@@ -22,7 +22,6 @@ class Supervisor:
     `on_change` is called when the instance becomes ready, when it stops being so, and when a start failed. `ready` says
     whether there is one to send to, `coming` whether there will be one soon, `reason` why there is none.
     `first` is an instance that was started already, to complete the configuration: it is initialized with `spec`.
-    `ahead` is `Instance`'s.
     """
 
     def __init__(
@@ -33,7 +32,6 @@ class Supervisor:
         on_change: Callable[[Supervisor], None],
         first: Instance | None = None,
         backoff: Backoff | None = None,
-        ahead: int = 1,
     ) -> None:
         self.spec = spec
         self.reason = "it is loading"
@@ -42,7 +40,6 @@ class Supervisor:
         self._clock = clock
         self._on_change = on_change
         self._backoff = backoff or Backoff()
-        self._ahead = ahead
         self._loaded = first is not None
         self._kept = False  # it was ready once, and is wanted still
         self._restarting: asyncio.Task[None] | None = None
@@ -81,7 +78,7 @@ class Supervisor:
         await self.instance.stop(timeout)
 
     def _make(self) -> Instance:
-        return Instance(self.spec, self._requests, self._clock, self._changed, self._ahead)
+        return Instance(self.spec, self._requests, self._clock, self._changed)
 
     def _changed(self, instance: Instance) -> None:
         if instance.ready:
