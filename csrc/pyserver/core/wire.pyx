@@ -11,7 +11,7 @@ from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
-from pyserver.core.contents cimport Contents, read_contents
+from pyserver.core.contents cimport Contents as ContentsType, read_contents
 from pyserver.core.fields cimport (
     I64, LEN, VARINT, Cursor, count_item, enter, fail, read_fixed, read_length, read_tag, read_text, read_varint, skip,
 )
@@ -172,7 +172,7 @@ cdef tuple read_tensor(Cursor *cursor):
     cdef str name = "", datatype = ""
     cdef tuple shape = ()
     cdef dict parameters = None
-    cdef Contents contents = None
+    cdef ContentsType contents = None
     cdef unsigned int tag
     count_item(cursor)
     while cursor.at < cursor.end:
@@ -189,7 +189,7 @@ cdef tuple read_tensor(Cursor *cursor):
             parameters = {} if parameters is None else parameters
             read_parameter(cursor, parameters)
         elif tag == TENSOR_CONTENTS:
-            contents = Contents.__new__(Contents) if contents is None else contents
+            contents = ContentsType.__new__(ContentsType) if contents is None else contents
             read_contents(cursor, contents)
         else:
             skip(cursor, tag, 6)
@@ -214,6 +214,7 @@ cdef tuple read_shape(Cursor *cursor, tuple shape):
 cdef tuple add_dimensions(Cursor *cursor, tuple shape, Py_ssize_t count):
     """`shape` and the next `count` varints."""
     cdef tuple made
+    cdef object item
     cdef Py_ssize_t n
     if len(shape) + count > MOST_DIMENSIONS:
         fail(cursor, f"shape has more than {MAX_DIMENSIONS} dimensions", cursor.at)
