@@ -219,8 +219,8 @@ def _wrong_size(header: _Header, header_length: int, total: int, model_name: str
     for item in header.inputs:
         if item.size > left:
             return invalid(
-                f"unexpected size for input '{item.name}', expecting {item.size - left} additional bytes "
-                f"for model '{model_name}': {found}"
+                f"unexpected size for input '{json_as.shortened(item.name)}', "
+                f"expecting {item.size - left} additional bytes for model '{model_name}': {found}"
             )
         left -= item.size
     return invalid(f"unexpected additional input data for model '{model_name}': {found}")
