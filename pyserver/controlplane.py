@@ -1,4 +1,4 @@
-"""What the front ends and the server ask of the repository: what is there, load, unload. One change a model at a time."""
+"""What the front ends and the server ask of the repository: index, load, unload. One change to a model at a time."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ class ControlPlane:
     async def load(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Load, or reload, a model by request: returns when it serves. ServerError says why it does not."""
         self._allow()
-        config, files = _override(parameters or {})
-        await self.bring_up(name, config, files)
+        await self.bring_up(name, _override(parameters or {}))
 
     async def unload(self, name: str, unload_dependents: bool = False) -> None:
         """Stop serving a model by request; requests it has accepted finish in the background."""
@@ -76,7 +75,7 @@ class ControlPlane:
             self._take_down(entry, timeout)
         await asyncio.gather(*self._retiring)
 
-    async def bring_up(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
+    async def bring_up(self, name: str, override: str | None = None) -> None:
         """Make the versions that the policy selects serve, then let go of those that served before."""
         async with self._lock(name):
             await self._scan()
@@ -86,7 +85,7 @@ class ControlPlane:
             if not serving:
                 self._set(entry, {0: VersionEntry(State.LOADING)})
             try:
-                plan = await self._loader.plan(folder, config, files)
+                plan = await self._loader.plan(folder, override)
                 if not serving:
                     self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
                 models = await self._loader.start(plan)
@@ -139,15 +138,14 @@ class ControlPlane:
             )
 
 
-def _override(parameters: Mapping[str, Any]) -> tuple[str | None, dict[str, bytes]]:
-    """The config and the files that a load request brings along."""
-    files = {key.removeprefix("file:"): value for key, value in parameters.items() if key.startswith("file:")}
+def _override(parameters: Mapping[str, Any]) -> str | None:
+    """The configuration (JSON) that a load request brings along."""
     for key in parameters:
-        if key != "config" and not key.startswith("file:"):
-            raise invalid(f"unrecognized load parameter '{key}', expected 'config' or 'file:<path>'")
-    if files:
-        raise unsupported("load parameters 'file:<path>' are not supported yet: put the files into a model repository")
-    return parameters.get("config"), files
+        if key.startswith("file:"):
+            raise unsupported("load parameters 'file:<path>' are not supported yet: put the files into a repository")
+        if key != "config":
+            raise invalid(f"unrecognized load parameter '{key}', expected 'config'")
+    return parameters.get("config")
 
 
 def _document(name: str, number: int, found: VersionEntry) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the front ends ask of a serving server: is it ready, what is there, infer. Runs on the main loop, never blocks."""
+"""What the front ends ask of a serving server: ready, metadata, infer. Runs on the main loop, never blocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "
 class DataPlane:
     """The read side of the server, and inference.
 
-    `version` is a string everywhere, "" for the greatest version that serves. What can't be answered raises a ServerError.
+    `version` is a string everywhere, "" for the greatest version that serves. What can't be answered raises a
+    ServerError.
     """
 
     def __init__(self, registry: Registry, name: str, strict_readiness: bool) -> None:
@@ -96,7 +97,7 @@ class DataPlane:
         return self._registry.get(request.model_name, request.model_version).infer(request)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Lease | None:
-        """Memory of the model's own to receive a body of `nbytes` into, its byte `header` aligned; None if there is none."""
+        """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""
         return self._registry.get(name, version).reserve(nbytes, header)
 
     def _select(self, name: str, version: str) -> list[tuple[str, int, Model]]:

@@ -20,18 +20,20 @@ class Timing(NamedTuple):
 class Reply(Protocol):
     """Where the answers to one request go. `fail`, or an `answer` with `final`, is the last call it gets."""
 
-    def answer(self, response: InferResponse, final: bool) -> None: ...
+    def answer(self, response: InferResponse, final: bool) -> None:
+        """Take an answer."""
 
-    def fail(self, error: ServerError) -> None: ...
+    def fail(self, error: ServerError) -> None:
+        """Take the error."""
 
 
 class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
-    was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload` from
-    then on. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits for an
-    answer any more.
+    was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload`
+    from then on. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits
+    for an answer any more.
     """
 
     __slots__ = (
@@ -106,7 +108,8 @@ class Executor(Protocol):
 
     def room(self, now_ns: int) -> bool:
         """Whether it takes another payload now. It may take more than it runs at once, so as never to wait for the
-        server, but only as many as it will soon begin: what it has not begun may no longer be reordered."""
+        server, but only as many as it will soon begin: what it has not begun may no longer be reordered.
+        """
 
     def execute(self, payload: Payload) -> None:
         """Take `payload`. Never raises, never blocks: how it went is told to `payload.owner`, from the event loop."""

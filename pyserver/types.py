@@ -21,7 +21,8 @@ SEQUENCE_END = 2
 class Lease(Protocol):
     """A hold on memory that somebody else owns; `release` gives it back, once, and may be called again for nothing."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Give the memory back."""
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ class Formatter(logging.Formatter):
 
 
 def safe(text: str) -> str:
-    """`text` without control characters other than tab and newline: no request can forge a line or colour a terminal."""
+    """`text` without control characters but tab and newline: no request can forge a line or colour a terminal."""
     return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 

@@ -1,1 +1,1 @@
-"""Sockets: the only rooms that import tornado, httptools and grpc."""
+"""Sockets: what clients, orchestrators and Prometheus talk to."""

@@ -1,15 +1,20 @@
 """The messages between the server and a stub: kinds, fields and the version number, in pure functions of bytes.
 
-A message (one datagram on a SOCK_SEQPACKET pair) is a sequence of records. A record is a header, `KIND LENGTH`, a body
-of LENGTH bytes, and zeros up to the next multiple of 8. Whoever has several things to say says them in one message.
+A message (what one end of `pyserver.ipc.channel` sends) is a sequence of records. A record is a header, `KIND LENGTH`,
+a body of LENGTH bytes, and zeros up to the next multiple of 8. Whoever has several things to say says them in one.
 
 The hot kinds (EXECUTE, RESPONSE, EXECUTED, FREE) are fixed structs followed by two byte strings:
 
 * a *layout*: names, datatypes and shapes of tensors. The same traffic carries the same layouts over and over, so both
   sides keep a dictionary from layout bytes to its parsed form, and the other way round, and parse each one once;
-* *extras*: what is rare on a request or a response (its id, parameters, ...), as a JSON object, empty when there is none.
+* *extras*: what is rare on a request or a response, as a JSON object, empty when there is nothing to say.
 
-Where a tensor's bytes lie is said beside the layout, in `windows`: (offset, size) pairs into the sender's arena.
+Where a tensor's bytes lie is said beside the layout, in `windows`: the flat tuple (offset, size, offset, ...) into
+the sender's arena, a pair for each tensor of the layout. The outputs of one response lie in one block of the stub's
+arena, which starts at the first window's offset; the server gives it back by that offset, in a FREE. A response without
+outputs has no block.
+
+Hot records are read and written as plain tuples: they are made once a request, and nobody keeps them.
 The cold kinds are JSON objects. All integers are little-endian.
 """
 
@@ -17,36 +22,51 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
 VERSION = 1
-MAX_MESSAGE = 128 * 1024
+MAX_MESSAGE = 64 * 1024
 """No message is longer (bytes): both sides give their sockets buffers that hold several."""
 
 # server -> stub
-LOAD = 1  # JSON: import the model and, where asked, complete its config (fields: pyserver.stub.loop)
-INITIALIZE = 2  # JSON: the dict of strings for the model's initialize
-EXECUTE = 3  # one payload: 1..n requests for one call of the model's execute
-FREE = 4  # offsets of response blocks that the server has read
-FINALIZE = 5  # no body: finish what was received, call finalize, say FINALIZED and exit
+LOAD = 1
+"""JSON: import the model, completing its config where asked. Strings: instance_name, kind, device_id, model_name,
+version, model_directory, version_directory, model_file, backend_directory, config (the model's, JSON text); a bool:
+complete_config; an integer: response_bytes, what the response arena may hold."""
+INITIALIZE = 2
+"""JSON: the dict of strings for the model's `initialize(args)`."""
+EXECUTE = 3
+"""One payload: 1..n requests for one call of the model's execute. A request's extras: id, parameters (an object),
+correlation_id, flags, timeout_us, each left out where it is empty."""
+FREE = 4
+"""Offsets of response blocks that the server has read."""
+FINALIZE = 5
+"""No body: finish what was received, call finalize, say FINALIZED and exit."""
 # stub -> server
-HELLO = 16  # JSON: version, python, numpy, pid
-LOADED = 17  # JSON: {"config": {...} or null}, or {"error": message, "traceback": text}
-INITIALIZED = 18  # JSON: {}, or {"error", "traceback"}
-RESPONSE = 19  # an answer, or the error, to one request
-EXECUTED = 20  # a payload is done with: its inputs may be reused; how long its parts took
-LOG = 21  # JSON: level, message, file, line
-FINALIZED = 22  # JSON: {}, or {"error", "traceback"}
+HELLO = 16
+"""JSON: version (this module's), python, numpy (or null), pid. The first thing that a stub says."""
+LOADED = 17
+"""JSON: {"config": {...} or null}, or {"error": message, "traceback": text}."""
+INITIALIZED = 18
+"""JSON: {}, or {"error", "traceback"}."""
+RESPONSE = 19
+"""An answer, or the error, to one request. Extras: parameters (an object), or, with an error, message and, where there
+is one, traceback."""
+EXECUTED = 20
+"""A payload's execute is over. Its inputs stay where they are until then, and until the last of its requests' final
+responses."""
+LOG = 21
+"""JSON: level (a number of `logging`'s), message, file, line."""
+FINALIZED = 22
+"""JSON: {}, or {"error", "traceback"}."""
 
 SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE))
 STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, LOG, FINALIZED))
 
-_RECORD = struct.Struct("<II")
-_EXECUTE = struct.Struct("<QI4x")
-_REQUEST = struct.Struct("<QHHI")
-_RESPONSE = struct.Struct("<QBBHHxxI4x")
-_EXECUTED = struct.Struct("<QQQQ")
-_TENSOR = struct.Struct("<HBB")
+FINAL = 1
+"""A response's flag: the last one to its request."""
+OK = 255
+"""A response's code where it is no error; otherwise it is an ErrorCode's number."""
 
 DATATYPES = (
     "INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -55,12 +75,24 @@ DATATYPES = (
 """Numbered as in Triton's C API (and so in `pb_utils.triton_to_numpy_type`)."""
 _CODES = {name: code for code, name in enumerate(DATATYPES)}
 
-FINAL = 1
-"""A response's flag: the last one to its request."""
+_RECORD = struct.Struct("<II")
+_EXECUTE = struct.Struct("<QI4x")
+_REQUEST = struct.Struct("<QIIII")
+_RESPONSE = struct.Struct("<QBBHII4x")
+_EXECUTED = struct.Struct("<QQQQQ")
+_EXECUTED_RECORD = struct.Struct("<IIQQQQQ")
+_TENSOR = struct.Struct("<HBB")
+# By number of tensors: a whole EXECUTE of one request, and a whole RESPONSE, up to their layouts.
+_PREPARED = 17
+_WINDOWS = [struct.Struct(f"<{2 * count}Q") for count in range(_PREPARED)]
+_EXECUTE_ONE = [struct.Struct(f"<IIQI4xQIIII{2 * count}Q") for count in range(_PREPARED)]
+_RESPONSE_RECORD = [struct.Struct(f"<IIQBBHII4x{2 * count}Q") for count in range(_PREPARED)]
 
-Windows = Sequence[Tuple[int, int]]
+Windows = Tuple[int, ...]
 Spec = Tuple[str, str, Tuple[int, ...]]
 """A tensor without its bytes: name, datatype, shape."""
+Request = Tuple[int, int, bytes, Windows, bytes]
+"""One request of an EXECUTE: key (comes back in its RESPONSEs), slot in the cancel table, layout, windows, extras."""
 
 
 class MessageError(ValueError):
@@ -74,62 +106,61 @@ class Layout(NamedTuple):
     outputs: Tuple[str, ...] = ()
 
 
-class Request(NamedTuple):
-    """One request of an EXECUTE: `slot` is its word in the cancel table, `key` comes back in its RESPONSE."""
-
-    key: int
-    slot: int
-    layout: bytes
-    windows: Windows
-    extras: bytes = b""
-
-
-class Execute(NamedTuple):
-    """A payload: its number, and its requests."""
-
-    payload: int
-    requests: List[Request]
-
-
-class Response(NamedTuple):
-    """The answer to request `key`: `code` is None, or an ErrorCode's number with the message in `extras`."""
-
-    key: int
-    code: Optional[int]
-    flags: int
-    layout: bytes
-    windows: Windows
-    extras: bytes = b""
-
-
-class Executed(NamedTuple):
-    """Payload `payload` is done with; nanoseconds that reading inputs, execute, and writing outputs took."""
-
-    payload: int
-    input_ns: int
-    infer_ns: int
-    output_ns: int
-
-
 def record(kind: int, body: bytes) -> bytes:
     """One record, padded: what a message is made of."""
     return b"%b%b%b" % (_RECORD.pack(kind, len(body)), body, bytes(-len(body) % 8))
 
 
-def split(message: bytes, kinds: "frozenset[int]") -> Iterator[Tuple[int, bytes]]:
-    """The records of a message, as (kind, body). MessageError for a kind not in `kinds` or a length past the end."""
+def from_server(message: bytes) -> List[Tuple[Any, ...]]:
+    """The records of a message to a stub, in order, all read before any is acted on.
+
+    (EXECUTE, payload, [Request, ...]); (FREE, offsets); (kind, body) for the cold ones. MessageError for anything else.
+    """
+    records: List[Tuple[Any, ...]] = []
+    for kind, start, stop in _split(message, SERVER_KINDS):
+        if kind == EXECUTE:
+            records.append((EXECUTE, *_execute(message, start, stop)))
+        elif kind == FREE:
+            records.append((FREE, _offsets(message, start, stop)))
+        else:
+            records.append((kind, message[start:stop]))
+    return records
+
+
+def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
+    """The records of a message from a stub, in order, all read before any is acted on.
+
+    (RESPONSE, key, code, flags, layout, windows, extras);
+    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold ones. MessageError for
+    anything else.
+    """
+    records: List[Tuple[Any, ...]] = []
+    for kind, start, stop in _split(message, STUB_KINDS):
+        if kind == RESPONSE:
+            records.append(_response(message, start, stop))
+        elif kind == EXECUTED:
+            if stop - start != _EXECUTED.size:
+                raise MessageError(f"executed has {stop - start} bytes, expected {_EXECUTED.size}")
+            records.append((EXECUTED, *_EXECUTED.unpack_from(message, start)))
+        else:
+            records.append((kind, message[start:stop]))
+    return records
+
+
+def _split(message: bytes, kinds: FrozenSet[int]) -> Iterator[Tuple[int, int, int]]:
+    """Kind, start and end of each record's body."""
     at, end = 0, len(message)
     while at < end:
-        if end - at < _RECORD.size:
-            raise MessageError(f"a record header needs {_RECORD.size} bytes, got {end - at}")
+        if end - at < 8:
+            raise MessageError(f"a record header needs 8 bytes, got {end - at}")
         kind, length = _RECORD.unpack_from(message, at)
-        start = at + _RECORD.size
+        at += 8
         if kind not in kinds:
             raise MessageError(f"unknown message kind {kind}")
-        if length > end - start:
-            raise MessageError(f"record of kind {kind} says {length} bytes, {end - start} are left")
-        yield kind, message[start : start + length]
-        at = start + length + (-length % 8)
+        if length > end - at:
+            raise MessageError(f"record of kind {kind} says {length} bytes, {end - at} are left")
+        yield kind, at, at + length
+        at += (length + 7) & ~7
 
 
 def pack_json(kind: int, value: Dict[str, Any]) -> bytes:
@@ -141,7 +172,7 @@ def unpack_json(body: bytes) -> Dict[str, Any]:
     """The object in a cold record, or in `extras`; MessageError for anything else."""
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MessageError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise MessageError(f"expected a JSON object, got {type(value).__name__}")
@@ -149,7 +180,10 @@ def unpack_json(body: bytes) -> Dict[str, Any]:
 
 
 def pack_layout(layout: Layout) -> bytes:
-    """Count of tensors, then of outputs; per tensor name length, datatype, rank, name, dims; then the outputs' names."""
+    """Count of tensors, then of outputs; per tensor name length, datatype, rank, name, dims; then the outputs' names.
+
+    Zeros follow up to the next multiple of 8, so that a record that ends in a layout needs no padding.
+    """
     parts = [struct.pack("<HH", len(layout.tensors), len(layout.outputs))]
     for name, datatype, shape in layout.tensors:
         text = name.encode()
@@ -160,7 +194,8 @@ def pack_layout(layout: Layout) -> bytes:
         text = name.encode()
         parts.append(struct.pack("<H", len(text)))
         parts.append(text)
-    return b"".join(parts)
+    packed = b"".join(parts)
+    return packed + bytes(-len(packed) % 8)
 
 
 def unpack_layout(body: bytes) -> Layout:
@@ -186,7 +221,7 @@ def unpack_layout(body: bytes) -> Layout:
             at += 2 + length
     except (struct.error, UnicodeDecodeError) as error:
         raise MessageError(f"broken layout of {len(body)} bytes: {error}") from None
-    if at != len(body):
+    if body[at:] != bytes(-at % 8):
         raise MessageError(f"layout of {len(body)} bytes ends at {at}")
     return Layout(tuple(tensors), tuple(outputs))
 
@@ -197,70 +232,81 @@ def _text(body: bytes, at: int, length: int) -> str:
     return body[at : at + length].decode()
 
 
-def pack_execute(execute: Execute) -> bytes:
+def pack_execute_one(payload: int, key: int, slot: int, layout: bytes, windows: Windows, extras: bytes = b"") -> bytes:
+    """An EXECUTE record of a payload of one request."""
+    count = len(windows) >> 1
+    if count >= _PREPARED or extras:
+        return pack_execute(payload, [(key, slot, layout, windows, extras)])
+    size = len(layout)
+    head = _EXECUTE_ONE[count].pack(EXECUTE, 40 + 16 * count + size, payload, 1, key, slot, count, size, 0, *windows)
+    return head + layout
+
+
+def pack_execute(payload: int, requests: Sequence[Request]) -> bytes:
     """An EXECUTE record."""
-    parts = [_EXECUTE.pack(execute.payload, len(execute.requests))]
-    for key, slot, layout, windows, extras in execute.requests:
-        parts.append(_REQUEST.pack(key, len(windows), len(layout), len(extras)))
-        parts.append(struct.pack(f"<I{2 * len(windows)}Q", slot, *_flat(windows)))
+    parts = [_EXECUTE.pack(payload, len(requests))]
+    for key, slot, layout, windows, extras in requests:
+        parts.append(_REQUEST.pack(key, slot, len(windows) >> 1, len(layout), len(extras)))
+        parts.append(struct.pack(f"<{len(windows)}Q", *windows))
         parts.append(layout)
         parts.append(extras)
     return record(EXECUTE, b"".join(parts))
 
 
-def unpack_execute(body: bytes) -> Execute:
-    """The inverse of `pack_execute`; MessageError for bytes that are cut or too long."""
+def _execute(message: bytes, start: int, stop: int) -> Tuple[int, List[Request]]:
     try:
-        payload, count = _EXECUTE.unpack_from(body)
-        at = _EXECUTE.size
+        payload, count = _EXECUTE.unpack_from(message, start)
+        at = start + 16
         requests = []
         for _ in range(count):
-            key, tensors, layout_size, extras_size = _REQUEST.unpack_from(body, at)
-            at += _REQUEST.size
-            slot, *flat = struct.unpack_from(f"<I{2 * tensors}Q", body, at)
-            at += 4 + 16 * tensors
-            middle, end = at + layout_size, at + layout_size + extras_size
-            requests.append(Request(key, slot, body[at:middle], _pairs(flat), body[middle:end]))
-            at = end
+            key, slot, tensors, layout_size, extras_size = _REQUEST.unpack_from(message, at)
+            layout_at = at + 24 + 16 * tensors
+            extras_at = layout_at + layout_size
+            windows = _windows(message, at + 24, tensors)
+            at = extras_at + extras_size
+            if at > stop:
+                raise MessageError(f"a request of an execute of {stop - start} bytes ends at {at - start}")
+            requests.append((key, slot, message[layout_at:extras_at], windows, message[extras_at:at]))
     except struct.error as error:
-        raise MessageError(f"broken execute of {len(body)} bytes: {error}") from None
-    if at != len(body):
-        raise MessageError(f"execute of {len(body)} bytes ends at {at}")
-    return Execute(payload, requests)
+        raise MessageError(f"broken execute of {stop - start} bytes: {error}") from None
+    if at != stop:
+        raise MessageError(f"execute of {stop - start} bytes ends at {at - start}")
+    return payload, requests
 
 
-def pack_response(response: Response) -> bytes:
-    """A RESPONSE record."""
-    key, code, flags, layout, windows, extras = response
-    head = _RESPONSE.pack(key, 255 if code is None else code, flags, len(windows), len(layout), len(extras))
-    return record(RESPONSE, b"".join((head, struct.pack(f"<{2 * len(windows)}Q", *_flat(windows)), layout, extras)))
+def pack_response(key: int, code: int, flags: int, layout: bytes, windows: Windows, extras: bytes = b"") -> bytes:
+    """A RESPONSE record; `code` is OK, or an ErrorCode's number with the message in `extras`."""
+    count = len(windows) >> 1
+    size, more = len(layout), len(extras)
+    head: Tuple[int, ...] = (RESPONSE, 24 + 16 * count + size + more, key, code, flags, count, size, more)
+    prepared = _RESPONSE_RECORD[count] if count < _PREPARED else struct.Struct(f"<IIQBBHII4x{2 * count}Q")
+    if more:
+        return b"%b%b%b%b" % (prepared.pack(*head, *windows), layout, extras, bytes(-more % 8))
+    return prepared.pack(*head, *windows) + layout
 
 
-def unpack_response(body: bytes) -> Response:
-    """The inverse of `pack_response`; MessageError for bytes that are cut or too long."""
+def _response(message: bytes, start: int, stop: int) -> Tuple[Any, ...]:
     try:
-        key, code, flags, tensors, layout_size, extras_size = _RESPONSE.unpack_from(body)
-        at = _RESPONSE.size
-        windows = _pairs(struct.unpack_from(f"<{2 * tensors}Q", body, at))
-        at += 16 * tensors
+        key, code, flags, tensors, layout_size, extras_size = _RESPONSE.unpack_from(message, start)
+        layout_at = start + 24 + 16 * tensors
+        extras_at = layout_at + layout_size
+        if extras_at + extras_size != stop:
+            raise MessageError(f"response of {stop - start} bytes ends at {extras_at + extras_size - start}")
+        windows = _windows(message, start + 24, tensors)
     except struct.error as error:
-        raise MessageError(f"broken response of {len(body)} bytes: {error}") from None
-    middle, end = at + layout_size, at + layout_size + extras_size
-    if end != len(body):
-        raise MessageError(f"response of {len(body)} bytes ends at {end}")
-    return Response(key, None if code == 255 else code, flags, body[at:middle], windows, body[middle:end])
+        raise MessageError(f"broken response of {stop - start} bytes: {error}") from None
+    return RESPONSE, key, code, flags, message[layout_at:extras_at], windows, message[extras_at:stop]
 
 
-def pack_executed(executed: Executed) -> bytes:
-    """An EXECUTED record."""
-    return record(EXECUTED, _EXECUTED.pack(*executed))
+def _windows(message: bytes, at: int, count: int) -> Windows:
+    if count < _PREPARED:
+        return _WINDOWS[count].unpack_from(message, at)
+    return struct.unpack_from(f"<{2 * count}Q", message, at)
 
 
-def unpack_executed(body: bytes) -> Executed:
-    """The inverse of `pack_executed`; MessageError for another length."""
-    if len(body) != _EXECUTED.size:
-        raise MessageError(f"executed has {len(body)} bytes, expected {_EXECUTED.size}")
-    return Executed(*_EXECUTED.unpack(body))
+def pack_executed(payload: int, started_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> bytes:
+    """An EXECUTED record: when it began (`time.monotonic_ns`), and what inputs, execute and outputs took."""
+    return _EXECUTED_RECORD.pack(EXECUTED, _EXECUTED.size, payload, started_ns, input_ns, infer_ns, output_ns)
 
 
 def pack_free(offsets: Sequence[int]) -> bytes:
@@ -268,18 +314,7 @@ def pack_free(offsets: Sequence[int]) -> bytes:
     return record(FREE, struct.pack(f"<{len(offsets)}Q", *offsets))
 
 
-def unpack_free(body: bytes) -> Tuple[int, ...]:
-    """The inverse of `pack_free`; MessageError for a length that is no multiple of 8."""
-    if len(body) % 8:
-        raise MessageError(f"free has {len(body)} bytes, expected a multiple of 8")
-    return struct.unpack(f"<{len(body) // 8}Q", body)
-
-
-def _flat(windows: Windows) -> Iterator[int]:
-    for offset, size in windows:
-        yield offset
-        yield size
-
-
-def _pairs(flat: Sequence[int]) -> List[Tuple[int, int]]:
-    return list(zip(flat[::2], flat[1::2]))
+def _offsets(message: bytes, start: int, stop: int) -> Tuple[int, ...]:
+    if (stop - start) % 8:
+        raise MessageError(f"free has {stop - start} bytes, expected a multiple of 8")
+    return struct.unpack_from(f"<{(stop - start) >> 3}Q", message, start)

@@ -1,28 +1,29 @@
 """From a folder to models that serve: read and complete the configuration, start the instances.
 
-The first process that is started to complete a version's configuration stays on as its first instance. Reading files
-happens in worker threads; how many processes start at once is bounded, how long a model takes to initialize is not.
+The process that is started to complete a version's configuration stays on as its first instance. Reading files happens
+in worker threads; how many processes start at once is bounded, how long a model takes to initialize is not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pyserver.errors import invalid
+from pyserver.errors import unsupported
 from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
+from pyserver.model.launch import Launch
 from pyserver.model.model import Model
+from pyserver.proto.model_config import ModelConfig
+from pyserver.repository import complete, document, validate, versions
 from pyserver.repository import config as configs
+from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
-from pyserver.scheduler.queue import Limits
+from pyserver.scheduler.policy import Limits
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
@@ -39,24 +40,108 @@ class Plan:
 
 
 class Loader:
-    """Makes plans, and models from them."""
+    """Makes plans, and models from them. What it can't do is a ServerError."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._slots = asyncio.Semaphore(settings.load_limit)
-        self._backends = [Path(path).resolve() for path in settings.backend_directory] + [configs.BUNDLED_BACKENDS]
+        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
+        self._launch = Launch(settings)
 
-    async def plan(self, folder: ModelFolder, config: str | None, files: Mapping[str, bytes] | None) -> Plan:
-        """Read what `folder` says; `config` (JSON) stands in for its config.pbtxt. ServerError says what is wrong."""
-        return await self._in_thread(self._read, folder, config)
+    async def plan(self, folder: ModelFolder, override: str | None) -> Plan:
+        """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
 
     async def start(self, plan: Plan) -> list[Model]:
-        """Every version of the plan, ready to serve. If one fails the others are stopped and its ServerError raised."""
+        """Every version of the plan, ready to serve; if one fails, none."""
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
+        try:
+            return await all_or_error(tasks)
+        except BaseException:
+            for task in tasks:
+                if not task.cancelled() and task.exception() is None:
+                    await task.result().stop(0.0)
+            raise
+
+    def _plan(self, folder: ModelFolder, override: str | None) -> Plan:
+        config = configs.prepare(folder, override, self._settings.model_config_name)
+        _check_supported(config)
+        return Plan(folder, config, tuple(versions.select(config, folder.versions())))
+
+    async def _start_version(self, plan: Plan, version: int) -> Model:
+        began = self._clock()
+        config = ModelConfig()
+        config.CopyFrom(plan.config)
+        memory = RequestMemory(plan.folder.name, self._settings.model_memory)
+        try:
+            first = await self._first_instance(plan, config, version, memory)
+            model = await self._with_instances(plan, config, version, memory, first)
+        except BaseException:
+            memory.close()
+            raise
+        model.load_seconds = (self._clock() - began) / 1e9
+        return model
+
+    async def _first_instance(self, plan: Plan, config: Any, version: int, memory: RequestMemory) -> Instance:
+        """Start a process that completes `config`."""
+        completing = not self._settings.disable_auto_complete_config
+        first = Instance(self._specs(plan, config, version)[0], memory, self._clock, _ignore)
+        async with self._slots:
+            completed = await first.start(completing)
+        try:
+            if completed is not None:
+                complete.merge(config, completed)
+            else:
+                validate.check(config)
+            _check_supported(config)
+        except BaseException:
+            await first.stop(0.0)
+            raise
+        return first
+
+    async def _with_instances(
+        self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
+    ) -> Model:
+        specs = self._specs(plan, config, version)
+        model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
+        places = [Supervisor(specs[0], memory, self._clock, model.instance_changed, first)]
+        places += [Supervisor(spec, memory, self._clock, model.instance_changed) for spec in specs[1:]]
+        model.supervisors = places
+        try:
+            await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
+        except BaseException:
+            await asyncio.gather(*(place.stop(0.0) for place in places))
+            raise
+        return model
+
+    async def _start_place(self, place: Supervisor) -> None:
+        async with self._slots:
+            await place.load()
+        await place.initialize()
+
+    def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
+        text = document.to_json(config)
+        return [self._launch.spec(plan.folder, config, text, version, entry) for entry in instances(config)]
+
+
+async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
+    """The results of all, once all are done; the first error if there was one. Cancels them when cancelled."""
+    try:
         await asyncio.wait(tasks)
-        failed = [task for task in tasks if task.exception() is not None]
-        if failed:
-            await asyncio.gather(*(task.result().stop(0.0) for task in tasks if task not in failed))
-            failed[0].result()
-        return [task.result() for task in tasks]
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    return [task.result() for task in tasks]
+
+
+def _check_supported(config: Any) -> None:
+    for feature in ("sequence_batching", "ensemble_scheduling"):
+        if config.HasField(feature):
+            raise unsupported(f"model '{config.name}': {feature} is not supported yet")
+
+
+def _ignore(instance: Instance) -> None:
+    """Nobody needs to know what becomes of an instance that is starting: `start` raises."""

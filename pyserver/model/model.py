@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from pyserver.errors import ServerError
+from pyserver.errors import ServerError, unsupported
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
+from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.payload import Pending
-from pyserver.scheduler.direct import DirectScheduler, closed
-from pyserver.scheduler.queue import Limits
+from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse, Lease
 
 
@@ -37,13 +39,14 @@ class Model:
         self.version = version
         self.config = config
         self.config_json = config_json
+        self.decoupled = bool(config.model_transaction_policy.decoupled)
         self.load_seconds = 0.0
-        self.statistics = Statistics()
-        self.scheduler = DirectScheduler(name, limits, clock, self.statistics)
-        self.supervisors: list[Supervisor] = []
-        self._memory = memory
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self.statistics = Statistics()
+        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.supervisors: list[Supervisor] = []
+        self._memory = memory
         self._signature = Signature.of(name, config)
 
     @property
@@ -51,13 +54,12 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(supervisor.ready for supervisor in self.supervisors)
 
-    @property
-    def decoupled(self) -> bool:
-        """Whether the model may give any number of responses to one request."""
-        return bool(self.config.model_transaction_policy.decoupled)
-
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
+        if self.decoupled:
+            raise unsupported(
+                f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
+            )
         rows = self._signature.check(request)
         nbytes = 0
         for tensor in request.inputs:
@@ -66,6 +68,8 @@ class Model:
         pending = Pending(request, answer, self._clock(), rows, nbytes)
         answer.pending = pending
         answer.abandon = self.scheduler.cancel
+        if self._signature.reshapes:
+            answer.restore = self._signature.restore
         self.scheduler.submit(pending)
         self.statistics.touch()
         return answer
@@ -85,6 +89,9 @@ class Model:
             error = self.unready(supervisor.reason)
             self.scheduler.close(error)
             self.scheduler.abandon(error)
+
+    def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
 
     def unready(self, reason: str) -> ServerError:
         """What a request gets while no instance lives."""

@@ -1,4 +1,8 @@
-"""Which requests a model takes: the checks of its configuration's inputs and outputs, in Triton's order and words."""
+"""Which requests a model takes: the checks of its configuration's inputs and outputs, in Triton's order and words.
+
+A request that comes here is sound in itself, whatever the protocol it came by: no input is there twice, and each has as
+many bytes, or strings, as its shape and datatype say.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,8 @@ ANY = -1
 class TensorSpec:
     """An input or output as configured: `dims` without the batch dimension, -1 where any size will do.
 
-    `reshape` is the shape the model itself sees, where the configuration gives one. `sizes` remembers the shapes that
-    have passed, with their byte size (-1 for BYTES): most requests need one look-up, not a check.
+    `reshape` is the shape the model itself sees, where the configuration gives one. `passed` remembers shapes, batch
+    dimension included, that have been found right: most requests need one look-up, not a check.
     """
 
     name: str
@@ -28,7 +32,7 @@ class TensorSpec:
     dims: tuple[int, ...]
     optional: bool = False
     reshape: tuple[int, ...] | None = None
-    sizes: dict[tuple[int, ...], int] = field(default_factory=dict)
+    passed: set[tuple[int, ...]] = field(default_factory=set)
 
 
 class Signature:
@@ -45,7 +49,7 @@ class Signature:
         self.inputs = {spec.name: spec for spec in inputs}
         self.outputs = {spec.name: spec for spec in outputs}
         self._required = sum(not spec.optional for spec in self.inputs.values())
-        self._reshapes = any(spec.reshape is not None for spec in (*self.inputs.values(), *self.outputs.values()))
+        self.reshapes = any(spec.reshape is not None for spec in (*self.inputs.values(), *self.outputs.values()))
 
     @classmethod
     def of(cls, model: str, config: Any) -> Signature:
@@ -64,7 +68,7 @@ class Signature:
             rows = self._check_inputs(request)
         if request.outputs:
             self._check_outputs(request)
-        if self._reshapes:
+        if self.reshapes:
             self._reshape(request, rows)
         return rows
 
@@ -73,24 +77,20 @@ class Signature:
         inputs = request.inputs
         if len(inputs) != len(self.inputs):
             return -1
-        rows = -1 if self.max_batch_size else 1
-        seen = None
+        rows = -1
         for tensor in inputs:
             spec = self.inputs.get(tensor.name)
-            if spec is None or spec is seen or spec.datatype != tensor.datatype:
-                return -1
-            seen = spec
-            if spec.sizes.get(tensor.shape) != len(tensor.data):
+            if spec is None or spec.datatype != tensor.datatype or tensor.shape not in spec.passed:
                 return -1
             if self.max_batch_size:
                 if rows >= 0 and rows != tensor.shape[0]:
                     return -1
                 rows = tensor.shape[0]
-        # Three inputs and more might name one twice without being neighbours.
-        return rows if len(inputs) < 3 or len({tensor.name for tensor in inputs}) == len(inputs) else -1
+        return rows if self.max_batch_size else 1
 
     def _check_inputs(self, request: InferRequest) -> int:
-        self._check_names(request)
+        if self.inputs:
+            self._check_names(request)
         for tensor in request.inputs:
             spec = self.inputs.get(tensor.name)
             if spec is not None and tensor.datatype != spec.datatype:
@@ -102,16 +102,10 @@ class Signature:
         rows = self._check_batch(request) if self.max_batch_size else 1
         for tensor in request.inputs:
             self._check_shape(request, tensor)
-            self._check_size(request, tensor)
         return rows
 
     def _check_names(self, request: InferRequest) -> None:
         names = [tensor.name for tensor in request.inputs]
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                raise self._error(request, f"input '{name}' already exists in request")
-        if not self.inputs:
-            return
         if not self._required <= len(names) <= len(self.inputs):
             raise self._error(request, self._count_text(names))
         for name in names:
@@ -119,8 +113,7 @@ class Signature:
                 raise invalid(
                     f"unexpected inference input '{name}' for model '{self.model}', expected {sorted(self.inputs)}"
                 )
-        missing = [name for name, spec in self.inputs.items() if not spec.optional and name not in names]
-        if missing:
+        if any(not spec.optional and name not in names for name, spec in self.inputs.items()):
             raise self._error(request, self._count_text(names))
 
     def _count_text(self, names: list[str]) -> str:
@@ -179,6 +172,9 @@ class Signature:
             return
         dims = tensor.shape[1:] if self.max_batch_size else tensor.shape
         if len(dims) == len(spec.dims) and all(want in (ANY, got) for want, got in zip(spec.dims, dims, strict=True)):
+            if len(spec.passed) >= SHAPES_REMEMBERED:
+                spec.passed.clear()
+            spec.passed.add(tensor.shape)
             return
         expected = (ANY, *spec.dims) if self.max_batch_size else spec.dims
         text = (
@@ -191,33 +187,6 @@ class Signature:
                 " to be prepended to each input shape."
             )
         raise self._error(request, text)
-
-    def _check_size(self, request: InferRequest, tensor: Tensor) -> None:
-        try:
-            count = core.element_count(tensor.shape)
-            expected = core.byte_size(tensor.datatype, tensor.shape)
-        except (OverflowError, ValueError) as error:
-            raise self._error(request, f"input '{tensor.name}' for model '{self.model}': {error}") from None
-        if tensor.datatype == "BYTES":
-            self._check_strings(request, tensor, count)
-            return
-        if len(tensor.data) != expected:
-            raise self._error(
-                request,
-                f"input byte size mismatch for input '{tensor.name}' for model '{self.model}'."
-                f" Expected {expected}, got {len(tensor.data)}",
-            )
-        spec = self.inputs.get(tensor.name)
-        if spec is not None:
-            if len(spec.sizes) >= SHAPES_REMEMBERED:
-                spec.sizes.clear()
-            spec.sizes[tensor.shape] = expected
-
-    def _check_strings(self, request: InferRequest, tensor: Tensor, count: int) -> None:
-        try:
-            byte_strings.validate(tensor.data, count)
-        except ValueError as error:
-            raise self._error(request, strings_text(error, tensor.name, self.model)) from None
 
     def _check_outputs(self, request: InferRequest) -> None:
         if not self.outputs:
@@ -260,13 +229,12 @@ class Signature:
                 " variable-sized dimension",
             )
         fixed = core.byte_size(spec.datatype, tuple(size for size in spec.dims if size != ANY))
-        if ANY not in spec.dims or not fixed:
-            return tuple(max(size, 0) for size in spec.dims)
-        if nbytes % fixed:
+        if nbytes % fixed if ANY in spec.dims else nbytes != fixed:
+            expected = f"a multiple of {fixed}" if ANY in spec.dims else fixed
             raise self._error(
                 request,
                 f"input byte size mismatch for input '{spec.name}' (raw_input) for model '{self.model}'."
-                f" Expected a multiple of {fixed}, got {nbytes}",
+                f" Expected {expected}, got {nbytes}",
             )
         return tuple(nbytes // fixed if size == ANY else size for size in spec.dims)
 
@@ -279,8 +247,6 @@ class Signature:
 
     def restore(self, outputs: Iterable[Tensor]) -> None:
         """Give reshaped outputs the shape that the configuration's `dims` promise to clients."""
-        if not self._reshapes:
-            return
         for tensor in outputs:
             spec = self.outputs.get(tensor.name)
             if spec is not None and spec.reshape is not None:
@@ -293,17 +259,12 @@ class Signature:
 
 def fill(pattern: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """`pattern` with its -1s replaced by what is left of `shape` once equal fixed sizes are taken out, in order."""
-    wanted = [size for size in shape]
+    wanted = list(shape)
     for size in pattern:
         if size != ANY and size in wanted:
             wanted.remove(size)
     left = iter([size for size in wanted if size != 1] + [1] * len(pattern))
     return tuple(next(left) if size == ANY else size for size in pattern)
-
-
-def strings_text(error: ValueError, name: str, model: str) -> str:
-    """Triton's words for what is wrong with the elements of BYTES input `name`."""
-    return f"{error} for inference input '{name}' for model '{model}'"
 
 
 def _spec(entry: Any) -> TensorSpec:

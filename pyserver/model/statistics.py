@@ -1,4 +1,4 @@
-"""What a model version has done, counted as Triton counts (the statistics extension, and the nv_inference_* metrics)."""
+"""What a model version has done, counted as Triton counts it: the statistics extension and the metrics."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _check_path(key: str, name: str) -> None:
 
 def _decode_file(key: str, text: str, name: str, left: int, most: int) -> bytes:
     # Base64 grows what it holds by a third: refuse before there is a second copy of it.
-    if len(text) // 4 * 3 - 2 > left:
+    if len(text) * 3 // 4 - text[-2:].count("=") > left:
         raise invalid(
             f"failed to load '{name}': file content of '{json_as.shortened(key)}' exceeds the maximum allowed data "
             f"size limit, {most} bytes for all files together"

@@ -1,74 +1,70 @@
-"""JSON text <-> what a REST body holds: the envelope as Python objects, tensor data as raw V2 bytes."""
+"""The compiled JSON reader and writer, with its errors in the protocol's words and codes."""
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
-import numpy as np
-import orjson
-
-from pyserver.errors import invalid
+from pyserver.core import json as core_json
+from pyserver.core import tensor as core
+from pyserver.core.bytes import ElementsError
+from pyserver.errors import ServerError, internal, invalid
 from pyserver.protocol import rest_values as json_as
-from pyserver.types import Buffer
-
-_DTYPES = {
-    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
-    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
-}  # fmt: skip
+from pyserver.types import Buffer, Tensor
 
 
-def loads(text: Buffer) -> Any:
+def loads(text: Buffer, max_bytes: int) -> Any:
+    """The document in `text`; an array under a key `data` as a `JsonData` of no more than `max_bytes`.
+
+    ServerError (400) for what is not JSON, too deep, or holds elements that their datatype doesn't take.
+    """
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"failed to parse the request JSON buffer: {error.msg} at {error.pos}") from None
+        return core_json.loads(text, max_bytes)
+    except core_json.JsonError as error:
+        raise _told(error) from None
 
 
-def raw(value: Any, datatype: str, shape: tuple[int, ...], where: str) -> bytes:
-    """The raw bytes of a JSON `data` value."""
-    flat: list[Any] = []
-    stack = [iter(json_as.array(value, "data", where))]
-    while stack:
-        for item in stack[-1]:
-            if isinstance(item, list):
-                stack.append(iter(item))
-                break
-            flat.append(item)
-        else:
-            stack.pop()
-    count = math.prod(shape)
-    if len(flat) != count:
+def elements(value: object, shape: tuple[int, ...], where: str) -> Buffer:
+    """The raw bytes of an input's `data`. ServerError (400) unless it is an array of as many as `shape` has."""
+    if not isinstance(value, core_json.JsonData):
+        raise json_as.unparsable("data", f"attempt to access JSON non-array as array: got {json_as.kind(value)}", where)
+    try:
+        count = core.element_count(shape)
+    except OverflowError as error:
+        raise invalid(f"{error}{where}") from None
+    if value.count != count:
         raise json_as.unparsable(
             "data",
-            f"Shape does not match true shape of 'data' field: got {len(flat)} elements, expected {count}",
+            f"Shape does not match true shape of 'data' field: got {value.count} elements, "
+            f"shape {list(shape)} has {count}",
             where,
         )
-    if datatype == "BYTES":
-        return b"".join(
-            len(t).to_bytes(4, "little") + t for t in (json_as.string(i, "data", where).encode() for i in flat)
-        )
-    if datatype == "BF16":
-        return (np.array(flat, "<f4").view("<u4") >> 16).astype("<u2").tobytes()
-    return np.array(flat, _DTYPES[datatype]).tobytes()
+    buffer: Buffer = value.buffer
+    return buffer
 
 
-def dumps(datatype: str, data: Buffer) -> bytes:
-    """A flat JSON array of the elements."""
-    if datatype == "BYTES":
-        out, at = [], 0
-        while at < len(data):
-            n = int.from_bytes(data[at : at + 4], "little")
-            out.append(bytes(data[at + 4 : at + 4 + n]).decode())
-            at += 4 + n
-        return orjson.dumps(out)
-    if datatype == "BF16":
-        array = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").astype("f8")
-    else:
-        array = np.frombuffer(data, _DTYPES[datatype])
-    if array.dtype.kind == "f":
-        array = array.astype("f8")
-        if not np.isfinite(array).all():
-            return json.dumps(array.tolist()).encode()
-    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+def dumps(tensor: Tensor) -> bytes:
+    """The elements of `tensor` as a flat JSON array.
+
+    ServerError: 400 for BYTES that aren't UTF-8, which JSON can't hold (Triton sends a broken document), 500 for data
+    that isn't what datatype and shape say.
+    """
+    try:
+        text: bytes = core_json.dumps_array(tensor.datatype, tensor.data, core.element_count(tensor.shape))
+    except ElementsError as error:
+        raise internal(f"output '{tensor.name}' has broken BYTES elements: {error}") from None
+    except ValueError as error:
+        fault = invalid if tensor.datatype == "BYTES" else internal
+        raise fault(f"output '{tensor.name}' can't be sent as JSON: {error}") from None
+    return text
+
+
+def _told(error: core_json.JsonError) -> ServerError:
+    """What a client is told about a `JsonError`, in Triton's words where it has them (spec 1.13, rows 7 and 14)."""
+    where = f" of input '{json_as.shortened(error.name)}'" if isinstance(error.name, str) else ""
+    if error.kind == "limit" and where:
+        return json_as.unparsable("data", f"{error}{where}", ". Use --http-max-input-size to increase the limit.")
+    if error.kind == "type" and error.reason.endswith("as string"):
+        return invalid(f"Unable to parse JSON bytes array: {error}{where}")
+    if error.kind == "type" or (error.kind == "range" and where):
+        return json_as.unparsable("data", str(error), where)
+    return invalid(f"failed to parse the request JSON buffer: {error}{where}")

@@ -6,6 +6,7 @@ request costs little more than the slices of its body.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from pyserver.core import tensor
@@ -43,6 +44,8 @@ class _Header(NamedTuple):
 _MEMORY_ENTRIES = 512
 _MEMORY_HEADER_SIZE = 1024
 _memory: dict[bytes, _Header] = {}
+# Ids differ where all else is the same, and clients put them first: they are kept out of the memory's keys.
+_LEADING_ID = re.compile(rb'\{\s*"id"\s*:\s*"([ !#-\[\]-~]*)"\s*,\s*')
 
 
 def parse_header_length(text: str, body_size: int) -> int:
@@ -82,9 +85,9 @@ def decode(
     view = body if type(body) is memoryview else memoryview(body)
     if header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
-        header = _memory.get(text) or _remembered(text, model_name)
+        header = _memory.get(text) or _recalled(text, model_name, max_json_size)
     else:
-        header = _parse(view[:header_length], model_name)
+        header = _parse(view[:header_length], model_name, max_json_size)
     id, described, outputs, parameters, size = header
     if header_length + size != total:
         raise _wrong_size(header, header_length, total, model_name)
@@ -115,18 +118,23 @@ def _too_much_json(size: int, most: int) -> ServerError:
     )
 
 
-def _remembered(text: bytes, model_name: str) -> _Header:
-    """Parse, and keep the outcome for the next request with the same header where that one may well come."""
-    header = _parse(text, model_name)
-    if not header.id and all(item.data is None for item in header.inputs):
+def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
+    """The header in `text`, which was not there before, or not with this id in front of it."""
+    leading = _LEADING_ID.match(text)
+    key = b"{" + text[leading.end() :] if leading else text
+    known = _memory.get(key) if leading else None
+    if leading and known:
+        return _Header(leading[1].decode(), known.inputs, known.outputs, known.parameters, known.size)
+    header = _parse(text, model_name, max_json_size)
+    if (leading or not header.id) and all(item.data is None for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
-        _memory[text] = header
+        _memory[key] = header._replace(id="")
     return header
 
 
-def _parse(text: Buffer, model_name: str) -> _Header:
-    document = rest_json.loads(text)
+def _parse(text: Buffer, model_name: str, max_json_size: int) -> _Header:
+    document = rest_json.loads(text, max_json_size)
     if not isinstance(document, dict):
         raise json_as.unparsable(
             "inputs", "attempt to access non-existing object member 'inputs'", f": the body is {json_as.kind(document)}"
@@ -152,7 +160,7 @@ def _parse_input(item: object, model_name: str) -> _Input:
     _check_sources(fields, parameters, where, model_name)
     own = _own_parameters(parameters)
     if "data" in fields:
-        return _Input(name, datatype, shape, own, 0, rest_json.raw(fields["data"], datatype, shape, where))
+        return _Input(name, datatype, shape, own, 0, rest_json.elements(fields["data"], shape, where))
     size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
     return _Input(name, datatype, shape, own, size, None)
 
@@ -211,8 +219,8 @@ def _wrong_size(header: _Header, header_length: int, total: int, model_name: str
     for item in header.inputs:
         if item.size > left:
             return invalid(
-                f"unexpected size for input '{item.name}', expecting {item.size - left} additional bytes "
-                f"for model '{model_name}': {found}"
+                f"unexpected size for input '{json_as.shortened(item.name)}', "
+                f"expecting {item.size - left} additional bytes for model '{model_name}': {found}"
             )
         left -= item.size
     return invalid(f"unexpected additional input data for model '{model_name}': {found}")

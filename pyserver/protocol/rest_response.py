@@ -25,7 +25,7 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
     default = request.binary_output
     buffers: list[Buffer] = [b""]
     key: list[object] = [response.model_name, response.model_version]
-    plain = response.parameters is None
+    plain = not response.parameters
     size = 0
     for tensor in response.outputs:
         data = tensor.data
@@ -95,5 +95,5 @@ def _as_json(tensor: Tensor) -> dict[str, Any]:
     output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if tensor.parameters:
         output["parameters"] = tensor.parameters
-    output["data"] = orjson.Fragment(rest_json.dumps(tensor.datatype, tensor.data))
+    output["data"] = orjson.Fragment(rest_json.dumps(tensor))
     return output

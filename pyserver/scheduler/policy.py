@@ -61,7 +61,8 @@ class Priorities:
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
     """How batches form (ModelDynamicBatching): at most `max_rows` rows; `preferred` sizes, ascending; how long the
-    oldest request may wait for company."""
+    oldest request may wait for company.
+    """
 
     max_rows: int
     preferred: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""A world for schedulers: a clock that jumps from event to event, executors that take their time, replies that remember."""
+"""A world for schedulers: a clock that jumps from event to event, executors that take their time, and replies."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import InferRequest, InferResponse
 
+ROOMY = Limits(10_000, 1 << 40)
+
 
 class FakeReply:
     def __init__(self) -> None:
@@ -82,7 +84,7 @@ def no_alarms(when_ns: int, call: object) -> None:
 class Traffic:
     """A scheduler with fake executors, and a record of every request."""
 
-    def __init__(self, depths: list[int], limits: Limits = Limits(10_000, 1 << 40)) -> None:
+    def __init__(self, depths: list[int], limits: Limits = ROOMY) -> None:
         self.now = 0
         self.statistics = Statistics(wall_clock=lambda: 0.0)
         queue = RequestQueue("m", limits)

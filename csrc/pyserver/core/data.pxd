@@ -1,0 +1,23 @@
+# The arrays under `data`: JSON elements to raw layout.
+
+from pyserver.core.reader cimport Reader
+from pyserver.core.tensor cimport Kind
+
+
+cdef class JsonData:
+    cdef readonly str datatype
+    cdef readonly Py_ssize_t count
+    cdef readonly bytes buffer
+    # Until the datatype is known: the array's text, and a reader's place at its start.
+    cdef bytes _text
+    cdef Reader _reader
+
+
+# Read the array at `at` as elements of `kind`, for the object that has `members` so far.
+cdef JsonData read_data(Reader *reader, Kind kind, dict members)
+
+# Step over the array at `at`, whose datatype isn't known yet.
+cdef int skip_data(Reader *reader) except -1
+
+# What stands from `start` to `at`, to be scanned when its datatype is known.
+cdef JsonData keep_data(Reader *reader, const unsigned char *start)

@@ -1,0 +1,217 @@
+"""The engine seam: what an HTTP/2 engine is to the rest of the gRPC front end.
+
+An engine runs beside the main loop, in threads of its own. It turns each unary request into a `Call`: decodes it with
+the call's `Method` in its own thread, hands it to the `Bridge`, and is told on the main loop, by `answer` or `refuse`,
+how it went. Streams are coroutines on the engine's own loop (`StreamMethod`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 2**31 - 1
+"""The largest message in either direction, in bytes: INT32_MAX, as in Triton."""
+
+RESOURCE_EXHAUSTED = 8
+"""gRPC's own code for a message that is larger than the limit; no `ServerError` has it."""
+
+STOPPING = "GRPC server is shutting down and has stopped accepting new requests."
+
+
+def _never(result: Any) -> bool:
+    return False
+
+
+def _nothing(result: Any) -> None:
+    pass
+
+
+def _raise(error: ServerError) -> Any:
+    raise error
+
+
+class Method(NamedTuple):
+    """A unary RPC in three steps, so that only the middle one runs on the main loop.
+
+    `decode` and `encode` are pure and may run in any thread; `run` takes what `decode` made and returns what `encode`
+    takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError; that of
+    `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
+    `run` returned is encoded exactly once, or given to `drop` if nobody waits for it any more. `quick` says that
+    encoding a result takes microseconds, so that it may be done on the main loop where that saves a crossing.
+    """
+
+    path: str
+    decode: Callable[[bytes], Any]
+    run: Callable[[Any], Any]
+    encode: Callable[[Any], bytes]
+    quick: Callable[[Any], bool] = _never
+    drop: Callable[[Any], None] = _nothing
+    blame: Callable[[ServerError], Any] = _raise
+
+
+class Stream(Protocol):
+    """A stream of messages with one client, on the engine's loop.
+
+    `hung_up` is set when the server is about to stop: the iteration ends, what was accepted is answered, and the engine
+    ends the stream as UNAVAILABLE when its handler returns.
+    """
+
+    metadata: Mapping[str, str]
+    hung_up: asyncio.Event
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The client's messages, until it has no more."""
+
+    async def write(self, message: bytes) -> None:
+        """Send a message; waits while the client reads slowly."""
+
+    async def abort(self, status: int, message: str) -> None:
+        """End the stream with a gRPC status; raises, so that the handler ends as well."""
+
+
+class StreamMethod(NamedTuple):
+    """A streaming RPC: `serve` is a coroutine on the engine's loop, cancelled when the client goes away.
+
+    `asks` says that the client streams as well; otherwise it sends one message.
+    """
+
+    path: str
+    serve: Callable[[Stream], Awaitable[None]]
+    asks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be asked of an engine. Times are in milliseconds, None for never; the defaults are Triton's.
+
+    `compression` (none, low, medium, high) is the level for responses.
+    """
+
+    max_message: int = MAX_MESSAGE
+    keepalive_time_ms: int = 7_200_000
+    keepalive_timeout_ms: int = 20_000
+    keepalive_permit_without_calls: bool = False
+    max_pings_without_data: int = 2
+    min_recv_ping_interval_without_data_ms: int = 300_000
+    max_ping_strikes: int = 2
+    max_connection_age_ms: int | None = None
+    max_connection_age_grace_ms: int | None = None
+    compression: str = "none"
+    reuse_port: bool = False
+
+
+class Engine(Protocol):
+    """Serves methods on one address. `start`, `drain` and `stop` block, and are called from a worker thread."""
+
+    name: str
+
+    def start(
+        self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> int:
+        """Listen, and return the port, which matters where it was 0 for any. ServerError if it can't be had."""
+
+    def stop_accepting(self) -> None:
+        """New calls get UNAVAILABLE; streams are hung up. Doesn't block."""
+
+    def drain(self, timeout: float) -> bool:
+        """Wait, after `stop_accepting`, for what was accepted, at most `timeout` seconds; whether all was answered."""
+
+    def stop(self) -> None:
+        """Close every connection and end the engine's threads. Calls that still run get UNAVAILABLE."""
+
+
+class Call:
+    """One unary request on its way: decoded, run on the main loop, answered once.
+
+    `gone` turns true, from the engine's thread, when the client left or its deadline passed.
+    """
+
+    __slots__ = ("future", "gone", "method", "request")
+
+    def __init__(self, method: Method, message: bytes) -> None:
+        self.gone = False
+        self.future: Future[Any] | None = None
+        try:
+            self.request = method.decode(message)
+        except Exception as error:
+            self.request = explain(error, method.path)
+            method = method._replace(run=method.blame)
+        self.method = method
+
+    def step(self) -> None:
+        """On the main loop: begin, or, called again because the client has gone, cancel what was begun."""
+        if self.gone:
+            self._abandon()
+            return
+        request, self.request = self.request, None
+        try:
+            result = self.method.run(request)
+        except Exception as error:
+            self.refuse(explain(error, self.method.path))
+            return
+        if isinstance(result, Future):
+            self.future = result
+            result.add_done_callback(self.settle)
+        else:
+            self.answer(result)
+
+    def settle(self, future: Future[Any]) -> None:
+        """On the main loop: the future of the answer is done."""
+        if future.cancelled():
+            self.refuse(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
+            return
+        error = future.exception()
+        if error is not None:
+            self.refuse(explain(error, self.method.path))
+        elif self.gone:
+            self.method.drop(future.result())
+            self.refuse(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+        else:
+            self.answer(future.result())
+
+    def _abandon(self) -> None:
+        if self.future is not None:
+            self.future.cancel()
+        else:
+            self.refuse(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+
+    def answer(self, result: Any) -> None:
+        """On the main loop: encode `result`, wherever that is best done, and send it."""
+        raise NotImplementedError
+
+    def refuse(self, error: ServerError) -> None:
+        """From any thread: end the call with an error."""
+        raise NotImplementedError
+
+
+def explain(error: BaseException, path: str) -> ServerError:
+    """`error` as something to tell the client; what we didn't mean to raise is logged."""
+    if isinstance(error, ServerError):
+        return error
+    log.error("%s failed", path, exc_info=error)
+    return internal(f"{path} failed: {type(error).__name__}")
+
+
+def encoded(method: Method, result: Any, limit: int) -> bytes:
+    """The reply's bytes. ServerError if it is larger than `limit`, or can't be made."""
+    try:
+        message = method.encode(result)
+    except Exception as error:
+        raise explain(error, method.path) from error
+    if len(message) > limit:
+        raise internal(f"Response has byte size {len(message)} which exceeds gRPC's byte size limit {limit}.")
+    return message
+
+
+def stopping() -> ServerError:
+    """What a call gets that comes after the end of the day."""
+    return unavailable(STOPPING)

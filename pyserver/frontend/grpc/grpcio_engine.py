@@ -1,0 +1,299 @@
+"""The engine on grpcio: `grpc.aio` on a loop of its own in the side thread. Always there, and complete.
+
+Of grpcio's two servers this is the faster here: an echo of raw bytes made 6,000 requests/s under uvloop, 4,700 under
+asyncio's loop, 4,400 with the threaded server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import uvloop
+
+from pyserver.errors import ServerError
+from pyserver.frontend.address import refused, target, try_bind
+from pyserver.frontend.grpc.bridge import Bridge, Crossing
+from pyserver.frontend.grpc.engine import (
+    Call,
+    Method,
+    Options,
+    StreamMethod,
+    encoded,
+    stopping,
+)
+from pyserver.protocol import status
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+LEVELS = {"none": 0, "low": 1, "medium": 2, "high": 3}
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 10.0
+GRACE = 1e6
+"""Seconds: what was accepted ends when `stop` says so."""
+
+
+class GrpcioEngine:
+    """All methods by `grpc.aio`."""
+
+    name = "grpcio"
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._loop = uvloop.new_event_loop()
+        self._home: Crossing[_Call] = Crossing(self._loop, _Call.deliver)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-streams", daemon=True)
+        self._server: Any = None
+        self._limit = 0
+        self._open: set[object] = set()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._stopped: asyncio.Future[None] | None = None
+
+    def start(
+        self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> int:
+        """Listen, and begin to serve."""
+        if not options.reuse_port:
+            try_bind(address, port)
+        bound = self._launch(target(address, port), methods, streams, options)
+        if bound == 0:
+            self.stop()
+            raise refused(address, port, OSError(errno.EADDRINUSE, ""))
+        return bound
+
+    def start_unix(self, path: str, streams: Sequence[StreamMethod], options: Options) -> None:
+        """Serve streams, and answer unknown methods, on a Unix socket: behind another engine."""
+        self._launch(f"unix:{path}", [], streams, options)
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do something quick in the side thread."""
+        self._loop.call_soon_threadsafe(work)
+
+    def stop_accepting(self) -> None:
+        """Refuse new calls (GOAWAY); streams end after the answers they owe."""
+        self._draining = True
+        self._loop.call_soon_threadsafe(self._hang_up)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait for what was accepted."""
+        return self._ask(self._wait_idle(timeout), timeout + STOP_TIMEOUT)
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        if self._thread.is_alive():
+            if self._server is not None:
+                self._ask(self._close(), STOP_TIMEOUT)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        if not self._loop.is_closed():
+            self._loop.close()
+
+    def _ask(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    def _launch(self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options) -> int:
+        self._limit = options.max_message
+        self._thread.start()
+        try:
+            return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
+        except RuntimeError:
+            return 0
+
+    async def _listen(
+        self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> int:
+        handlers = {method.path: grpc.unary_unary_rpc_method_handler(self._unary(method)) for method in methods}
+        handlers.update((stream.path, self._stream_handler(stream)) for stream in streams)
+        server = grpc.aio.server(options=channel_options(options))
+        server.add_generic_rpc_handlers((_Table(handlers),))
+        port = server.add_insecure_port(where)
+        await server.start()
+        self._server = server
+        return port
+
+    def _hang_up(self) -> None:
+        self._stopped = asyncio.ensure_future(self._server.stop(GRACE))
+        for served in list(self._open):
+            if isinstance(served, _Stream):
+                served.hang_up()
+        self._left(None)
+
+    async def _wait_idle(self, timeout: float) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    async def _close(self) -> None:
+        self._draining = True
+        server, self._server = self._server, None
+        await server.stop(None)
+        del server  # it schedules a last task of its own
+        await asyncio.sleep(0)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _left(self, served: object) -> None:
+        self._open.discard(served)
+        if self._draining and not self._open:
+            self._idle.set()
+
+    def _unary(self, method: Method) -> Any:
+        """A handler for `method`: it stays on this loop while the call goes to the main loop and back."""
+        bridge, opened, left = self._bridge, self._open, self._left
+
+        async def serve(message: bytes, context: Any) -> bytes:
+            call = _Call(method, message, self._home, self._limit, self._loop.create_future())
+            opened.add(call)
+            bridge.post(call)
+            try:
+                return await call.reply
+            except ServerError as error:
+                await _abort(context, error)
+                return b""
+            except asyncio.CancelledError:
+                call.gone = True
+                bridge.post(call)
+                raise
+            finally:
+                left(call)
+
+        return serve
+
+    def _stream_handler(self, method: StreamMethod) -> Any:
+        async def serve(asked: Any, context: Any) -> None:
+            stream = _Stream(asked, context)
+            self._open.add(stream)
+            try:
+                if self._draining:
+                    await _abort(context, stopping())
+                await method.serve(stream)
+                if stream.hung_up.is_set():
+                    await _abort(context, stopping())
+            finally:
+                self._left(stream)
+
+        make = grpc.stream_stream_rpc_method_handler if method.asks else grpc.unary_stream_rpc_method_handler
+        return make(serve)
+
+
+class _Call(Call):
+    """A call whose handler waits on the side loop for `reply`."""
+
+    __slots__ = ("error", "home", "limit", "reply", "result")
+
+    def __init__(
+        self, method: Method, message: bytes, home: Crossing[_Call], limit: int, reply: asyncio.Future[bytes]
+    ) -> None:
+        super().__init__(method, message)
+        self.home = home
+        self.limit = limit
+        self.reply = reply
+        self.result: Any = None
+        self.error: ServerError | None = None
+
+    def answer(self, result: Any) -> None:
+        self.result = result
+        self.home.post(self)
+
+    def refuse(self, error: ServerError) -> None:
+        self.error = error
+        self.home.post(self)
+
+    def deliver(self) -> None:
+        """On the side loop: encode, and let the handler go on; it may have gone."""
+        error, message = self.error, b""
+        if error is None:
+            try:
+                message = encoded(self.method, self.result, self.limit)
+            except ServerError as failure:
+                error = failure
+        if self.reply.done():
+            return
+        if error is None:
+            self.reply.set_result(message)
+        else:
+            self.reply.set_exception(error)
+
+
+class _Stream:
+    """A stream of grpc.aio as the seam wants it."""
+
+    def __init__(self, asked: Any, context: Any) -> None:
+        self.metadata: Mapping[str, str] = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        self.hung_up = asyncio.Event()
+        self._asked = asked
+        self._context = context
+        self._reading: asyncio.Future[Any] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if isinstance(self._asked, bytes):
+            yield self._asked
+            return
+        while not self.hung_up.is_set():
+            self._reading = asyncio.ensure_future(self._context.read())
+            try:
+                message = await self._reading
+            except asyncio.CancelledError:
+                if self.hung_up.is_set():
+                    return
+                raise
+            if message is END:
+                return
+            yield message
+
+    async def write(self, message: bytes) -> None:
+        await self._context.write(message)
+
+    async def abort(self, status: int, message: str) -> None:
+        await self._context.abort(CODES[status], message)
+
+    def hang_up(self) -> None:
+        """Read no more: the handler answers what it has, and the stream ends as unavailable."""
+        self.hung_up.set()
+        if self._reading is not None:
+            self._reading.cancel()
+
+
+class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
+async def _abort(context: Any, error: ServerError) -> Any:
+    await context.abort(CODES[status.GRPC[error.code]], error.message)
+
+
+def channel_options(options: Options) -> list[tuple[str, int]]:
+    """`options` under grpc-core's names."""
+    named = {
+        "grpc.max_receive_message_length": options.max_message,
+        "grpc.max_send_message_length": options.max_message,
+        "grpc.keepalive_time_ms": options.keepalive_time_ms,
+        "grpc.keepalive_timeout_ms": options.keepalive_timeout_ms,
+        "grpc.keepalive_permit_without_calls": int(options.keepalive_permit_without_calls),
+        "grpc.http2.max_pings_without_data": options.max_pings_without_data,
+        "grpc.http2.min_ping_interval_without_data_ms": options.min_recv_ping_interval_without_data_ms,
+        "grpc.http2.max_ping_strikes": options.max_ping_strikes,
+        "grpc.max_connection_age_ms": options.max_connection_age_ms,
+        "grpc.max_connection_age_grace_ms": options.max_connection_age_grace_ms,
+        "grpc.default_compression_level": LEVELS[options.compression] or None,
+        "grpc.so_reuseport": int(options.reuse_port),
+    }
+    return [(name, value) for name, value in named.items() if value is not None]

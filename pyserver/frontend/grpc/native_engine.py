@@ -1,0 +1,214 @@
+"""The engine on `pygrpc-native`: HTTP/2 in Rust outside the GIL, calls to our side thread in batches, answers from any
+thread; grpcio stands behind it, on a Unix socket, for what streams.
+
+What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
+
+* Unary and server-streaming methods are its own; every other path, known or not, goes to the fallback on the same port.
+  A bidirectional stream through it kept its metadata, deadline, status text and 64 MiB messages; its peer is lost.
+* A client's cancellation, its deadline and its disconnection come as EVENT_CANCEL, for unary calls only where
+  `call_details` is set; `recv_batch` still leaves the details out then, and costs no more. Answering such a call
+  returns False and harms nothing.
+* A status message may hold any text (it is percent-encoded). Messages up to INT32_MAX pass; `respond` keeps a
+  reference to its bytes and copies nothing. Compressed requests: gzip only; deflate is answered with UNIMPLEMENTED.
+* A compressed message is inflated whole before its size can be looked at, so a limit below INT32_MAX is grpcio's.
+* `close` sends GOAWAY and ends what runs with UNAVAILABLE; nothing sends GOAWAY and waits. So `drain` refuses what
+  is new by status and waits, and only then closes.
+* No TLS, no connection age, no limits on pings, no response compression: asked for these, `unserved` names them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyserver.errors import ServerError
+from pyserver.frontend.address import refused, target, try_bind
+from pyserver.frontend.grpc.bridge import Bridge
+from pyserver.frontend.grpc.engine import (
+    MAX_MESSAGE,
+    Call,
+    Method,
+    Options,
+    StreamMethod,
+    encoded,
+    stopping,
+)
+from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
+from pyserver.protocol import status
+
+log = logging.getLogger(__name__)
+native: Any = None
+try:
+    native = importlib.import_module("pygrpc_native")
+except ImportError as error:
+    log.debug("pygrpc-native is not here: %s", error)
+
+BATCH = 64
+IO_THREADS = 1
+
+
+def unserved(options: Options) -> str:
+    """Why this engine can't be had, with these options; empty if it can."""
+    if native is None:
+        return "pygrpc-native is not installed"
+    wanted = Options()
+    fixed = ("max_message", "max_connection_age_ms", "max_connection_age_grace_ms", "compression")
+    asked = [name for name in fixed if getattr(options, name) != getattr(wanted, name)]
+    return f"pygrpc-native does not serve {', '.join(asked)}" if asked else ""
+
+
+class NativeEngine:
+    """Unary methods by pygrpc-native, the rest by grpcio behind it."""
+
+    name = "pygrpc-native"
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._behind = GrpcioEngine(bridge)
+        self._folder = ""
+        self._front: Any = None
+        self._thread: threading.Thread | None = None
+        self._methods: list[Method] = []
+        self._open: dict[int, _Call] = {}
+        self._empty = threading.Condition()
+        self._draining = False
+
+    def start(
+        self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> int:
+        """Listen, and begin to serve."""
+        self._methods = list(methods)
+        self._front = _listen(address, port, methods, options)
+        self._folder = tempfile.mkdtemp(prefix="pyserver-grpc-")
+        behind = str(Path(self._folder) / "streams")
+        self._behind.start_unix(behind, streams, options)
+        self._front.set_fallback(behind)
+        self._front.start()
+        self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
+        self._thread.start()
+        bound: int = self._front.bound_port
+        return bound
+
+    def stop_accepting(self) -> None:
+        """Refuse new calls by status; streams end after the answers they owe."""
+        self._draining = True
+        self._behind.stop_accepting()
+
+    def drain(self, timeout: float) -> bool:
+        """Wait for what was accepted."""
+        until = time.monotonic() + timeout
+        with self._empty:
+            answered = self._empty.wait_for(lambda: not self._open, timeout)
+        return self._behind.drain(max(0.0, until - time.monotonic())) and answered
+
+    def stop(self) -> None:
+        """Close every connection and end the threads."""
+        if self._front is not None:
+            self._front.close()
+        if self._thread is not None:
+            self._thread.join()
+        self._behind.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while self._take(self._front.recv_batch(BATCH)):
+            pass
+
+    def _take(self, events: list[Any] | None) -> bool:
+        if events is None:
+            return False
+        for kind, key, index, payload, _ in events:
+            if kind == native.EVENT_CALL:
+                self._begin(key, self._methods[index], payload)
+            else:
+                self._gone(key)
+        self._bridge.wake()
+        return True
+
+    def _begin(self, key: int, method: Method, payload: bytes) -> None:
+        if self._draining:
+            self.fail(key, stopping())
+            return
+        self._open[key] = call = _Call(method, payload, self, key)
+        self._bridge.put(call)
+
+    def _gone(self, key: int) -> None:
+        call = self._open.get(key)
+        if call is not None:
+            call.gone = True
+            self._bridge.put(call)
+
+    def close_call(self, key: int) -> bool:
+        """Whether `key` was still open; it no longer is."""
+        found = self._open.pop(key, None) is not None
+        if self._draining and not self._open:
+            with self._empty:
+                self._empty.notify_all()
+        return found
+
+    def elsewhere(self, call: _Call, result: Any) -> None:
+        """Let the other side thread encode."""
+        self._behind.run(functools.partial(call.send, result))
+
+    def reply(self, key: int, message: bytes) -> None:
+        """Answer the call, which the client may have left meanwhile."""
+        self._front.respond(key, message)
+
+    def fail(self, key: int, error: ServerError) -> None:
+        """End the call with a status."""
+        self._front.fail(key, status.GRPC[error.code], error.message)
+
+
+class _Call(Call):
+    __slots__ = ("engine", "key")
+
+    def __init__(self, method: Method, message: bytes, engine: NativeEngine, key: int) -> None:
+        super().__init__(method, message)
+        self.engine = engine
+        self.key = key
+
+    def answer(self, result: Any) -> None:
+        if self.method.quick(result):
+            self.send(result)
+        else:
+            self.engine.elsewhere(self, result)
+
+    def send(self, result: Any) -> None:
+        """Encode here and now."""
+        try:
+            message = encoded(self.method, result, MAX_MESSAGE)
+        except ServerError as error:
+            self.refuse(error)
+            return
+        if self.engine.close_call(self.key):
+            self.engine.reply(self.key, message)
+
+    def refuse(self, error: ServerError) -> None:
+        if self.engine.close_call(self.key):
+            self.engine.fail(self.key, error)
+
+
+def _listen(address: str, port: int, methods: Sequence[Method], options: Options) -> Any:
+    if not options.reuse_port:
+        try_bind(address, port)
+    try:
+        return native.NativeGrpcFront(
+            target(address, port),
+            [(method.path, False) for method in methods],
+            io_threads=IO_THREADS,
+            call_details=True,
+            keepalive_time_ms=options.keepalive_time_ms,
+            keepalive_timeout_ms=options.keepalive_timeout_ms,
+            keepalive_permit_without_calls=options.keepalive_permit_without_calls,
+            reuse_port=options.reuse_port,
+        )
+    except OSError as error:
+        raise refused(address, port, error) from None

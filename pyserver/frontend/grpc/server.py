@@ -1,0 +1,79 @@
+"""The gRPC front end: an engine chosen, started, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from pyserver.errors import unsupported
+from pyserver.frontend.grpc import health, native_engine, service
+from pyserver.frontend.grpc.bridge import Bridge
+from pyserver.frontend.grpc.engine import Engine, Options
+from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
+from pyserver.frontend.grpc.native_engine import NativeEngine
+from pyserver.frontend.grpc.stream import model_stream_infer
+from pyserver.settings import Settings
+
+if TYPE_CHECKING:
+    from pyserver.controlplane import ControlPlane
+    from pyserver.dataplane import DataPlane
+
+log = logging.getLogger(__name__)
+
+
+class GrpcServer:
+    """gRPC on `--grpc-address` and `--grpc-port`, for planes that live on the loop that calls `start`."""
+
+    title = "GRPCInferenceService"
+
+    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
+        self.address = settings.grpc_address
+        self.port = settings.grpc_port
+        self.engine = ""
+        self._choice = settings.grpc_engine
+        self._options = Options(reuse_port=settings.reuse_grpc_port)
+        self._data_plane = data_plane
+        self._control_plane = control_plane
+        self._engine: Engine | None = None
+        self._accepting = True
+
+    async def start(self) -> None:
+        """Listen; from then on `port` is the real one. ServerError where it can't be had."""
+        bridge = Bridge(asyncio.get_running_loop())
+        methods = service.methods(self._data_plane, self._control_plane)
+        infer = methods[0]
+        streams = [
+            model_stream_infer(service.PREFIX + "ModelStreamInfer", infer, bridge),
+            health.watch(self._data_plane, bridge),
+        ]
+        methods.append(health.check(self._data_plane))
+        engine = choose(self._choice, self._options, bridge)
+        self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
+        self._engine, self.engine = engine, engine.name
+
+    def stop_accepting(self) -> None:
+        """New calls get UNAVAILABLE."""
+        if self._engine is not None:
+            self._engine.stop_accepting()
+
+    async def drain(self, timeout: float) -> None:
+        """Answer what was accepted, for `timeout` seconds at most, then close everything."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            if not await asyncio.to_thread(engine.drain, timeout):
+                log.warning("gRPC calls were still running after %.1f seconds, and are cut off", timeout)
+            await asyncio.to_thread(engine.stop)
+
+
+def choose(name: str, options: Options, bridge: Bridge) -> Engine:
+    """The engine that `--grpc-engine` names: auto is pygrpc-native where it serves what is asked, else grpcio.
+
+    ServerError (UNSUPPORTED) for native where it can't be had.
+    """
+    reason = native_engine.unserved(options)
+    if name == "native" and reason:
+        raise unsupported(f"--grpc-engine=native can't be had: {reason}")
+    if name == "grpcio" or reason:
+        return GrpcioEngine(bridge)
+    return NativeEngine(bridge)

@@ -1,0 +1,122 @@
+"""The RPCs: a table of what each decodes, asks the planes, and encodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from pyserver.errors import ServerError, unsupported
+from pyserver.frontend.grpc.engine import Method
+from pyserver.proto import pool
+from pyserver.protocol import grpc_infer
+from pyserver.protocol import grpc_messages as messages
+from pyserver.types import InferResponse
+
+if TYPE_CHECKING:
+    from pyserver.controlplane import ControlPlane
+    from pyserver.dataplane import DataPlane
+
+SERVICE = "inference.GRPCInferenceService"
+PREFIX = f"/{SERVICE}/"
+
+QUICK = 256 * 1024
+"""A response none of whose outputs has more bytes is encoded in microseconds."""
+
+
+def methods(data: DataPlane, control: ControlPlane) -> list[Method]:
+    """Every unary RPC of the service; those that aren't there yet say so."""
+    made = [infer(data), *_server(data), *_model(data), *_repository(control)]
+    known = {method.path for method in made}
+    return made + [
+        _absent(method.path, method.name)
+        for method in pool.methods(SERVICE)
+        if method.path not in known and not method.request_streams
+    ]
+
+
+def infer(data: DataPlane) -> Method:
+    """ModelInfer. Of a request that is wrong in itself, and for an unknown model, the client hears about the model."""
+
+    def blame(error: ServerError) -> Any:
+        if isinstance(error, grpc_infer.BadRequestError):
+            data.check(error.model_name, error.model_version)
+        raise error
+
+    return Method(
+        PREFIX + "ModelInfer", grpc_infer.decode, data.infer, _encode, _is_quick, InferResponse.release, blame
+    )
+
+
+def _encode(response: InferResponse) -> bytes:
+    try:
+        return grpc_infer.encode(response)
+    finally:
+        response.release()
+
+
+def _is_quick(response: InferResponse) -> bool:
+    for output in response.outputs:  # noqa: SIM110 (a generator costs more than all the rest)
+        if len(output.data) > QUICK:
+            return False
+    return True
+
+
+def _server(data: DataPlane) -> list[Method]:
+    return [
+        _method("ServerLive", messages.parse_nothing, lambda _: data.live(), messages.server_live),
+        _method("ServerReady", messages.parse_nothing, lambda _: data.ready(), messages.server_ready),
+        _method("ServerMetadata", messages.parse_nothing, lambda _: data.server_metadata(), messages.server_metadata),
+    ]
+
+
+def _model(data: DataPlane) -> list[Method]:
+    return [
+        _named("ModelReady", data.model_ready, messages.model_ready),
+        _named("ModelMetadata", data.model_metadata, messages.model_metadata),
+        _named("ModelConfig", data.model_config_json, messages.model_config),
+        _named("ModelStatistics", data.statistics, messages.statistics),
+    ]
+
+
+def _repository(control: ControlPlane) -> list[Method]:
+    return [
+        _method("RepositoryIndex", messages.parse_index, control.index, messages.index),
+        _method("RepositoryModelLoad", messages.parse_load, _Unhurried(control.load), messages.nothing),
+        _method("RepositoryModelUnload", messages.parse_unload, _Unhurried(control.unload), messages.nothing),
+    ]
+
+
+def _method(
+    name: str, decode: Callable[[bytes], Any], run: Callable[[Any], Any], encode: Callable[[Any], bytes]
+) -> Method:
+    return Method(PREFIX + name, decode, run, encode)
+
+
+def _named(name: str, run: Callable[[str, str], Any], encode: Callable[[Any], bytes]) -> Method:
+    return _method(name, messages.parse_named, lambda asked: run(*asked), encode)
+
+
+def _absent(path: str, name: str) -> Method:
+    def decode(message: bytes) -> Any:
+        raise unsupported(f"{name} is not supported by this server")
+
+    return Method(path, decode, _absent_run, messages.nothing)
+
+
+def _absent_run(request: Any) -> Any:
+    raise AssertionError("it is refused when it is decoded")
+
+
+class _Unhurried:
+    """Runs a coroutine to its end even if the client that asked for it goes: half a load is no load."""
+
+    def __init__(self, work: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._running: set[asyncio.Task[None]] = set()
+
+    def __call__(self, arguments: tuple[Any, ...]) -> asyncio.Future[None]:
+        task = asyncio.get_running_loop().create_task(self._work(*arguments))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return asyncio.shield(task)

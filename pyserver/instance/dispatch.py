@@ -1,0 +1,246 @@
+"""Payloads to a stub and its answers back: the part of an instance that every request passes through, twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pyserver.errors import ServerError, internal, unavailable
+from pyserver.instance.flight import Flight
+from pyserver.instance.layouts import RequestLayouts, pack_extras
+from pyserver.instance.link import Link
+from pyserver.instance.memory import Block, RequestMemory
+from pyserver.instance.pace import Pace
+from pyserver.instance.placing import place_all, place_one
+from pyserver.instance.responses import ResponseLease, ResponseMemory, error_in, parameters_in
+from pyserver.ipc.arena import ArenaFull
+from pyserver.ipc.messages import (
+    EXECUTED,
+    FINAL,
+    OK,
+    RESPONSE,
+    MessageError,
+    Request,
+    Windows,
+    pack_execute,
+    pack_execute_one,
+)
+from pyserver.payload import Payload, Pending, Timing
+from pyserver.types import InferResponse, Tensor
+
+log = logging.getLogger(__name__)
+
+# A request's key is the number of its payload and, in the low bits, its place in it.
+_ROW_BITS = 16
+_ROW_MASK = (1 << _ROW_BITS) - 1
+MOST_REQUESTS = 1 << _ROW_BITS
+"""Requests in one payload, at most."""
+
+
+class Dispatcher:
+    """The `pyserver.payload.Executor` over a link; it takes payloads between `_open` and `_close`."""
+
+    def __init__(self, name: str, model_name: str, version: int, requests: RequestMemory, ahead: int) -> None:
+        self.name = name
+        self.load = 0
+        self._model_name = model_name
+        self._model_version = str(version)
+        self._requests = requests
+        self._accepting = False
+        self._pace = Pace(ahead)
+        self._layouts = RequestLayouts()
+        self._flights: dict[int, Flight] = {}
+        self._number = 0
+        self._loop = asyncio.get_running_loop()
+        self._link: Link
+        self._responses: ResponseMemory
+
+    def room(self, now_ns: int) -> bool:
+        """Whether another payload would soon be begun."""
+        return self._accepting and self.load < self._pace.depth
+
+    def execute(self, payload: Payload) -> None:
+        """Copy the inputs of `payload` into request memory and send it with all else of this turn of the loop."""
+        if not self._accepting:
+            self._loop.call_soon(payload.owner.returned, payload)
+            return
+        number = self._number + 1
+        try:
+            if len(payload.pendings) == 1 and not isinstance(payload.pendings[0].request.lease, Block):
+                flight, record = self._pack_one(number, payload)
+            else:
+                flight, record = self._pack_all(number, payload)
+        except ArenaFull as error:
+            self._loop.call_soon(_refuse, payload, self._full(error))
+            return
+        except Exception as error:
+            log.exception("%s: a payload of %d requests can't be sent", self.name, len(payload.pendings))
+            refusal = internal(f"model '{self._model_name}': a request can't be sent to '{self.name}': {error}")
+            self._loop.call_soon(_refuse, payload, refusal)
+            return
+        self._number = number
+        self._flights[number] = flight
+        self.load += 1
+        self._link.send(record)
+
+    def cancel(self, pending: Pending) -> None:
+        """Let the running model see that nobody waits for `pending`."""
+        for flight in self._flights.values():
+            if flight.payload is pending.payload:
+                flight.cancel(pending, self._requests)
+
+    def _pack_one(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
+        request = payload.pendings[0].request
+        layout = self._layouts.of(request)
+        extras = pack_extras(request)
+        offset, windows = place_one(self._requests, request)
+        free = self._requests.slots
+        slot = free.pop() if free else 0
+        flight = Flight(payload, 1, offset, [slot] if slot else [], None)
+        return flight, pack_execute_one(number, number << _ROW_BITS, slot, layout, windows, extras)
+
+    def _pack_all(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
+        pendings = payload.pendings
+        count = len(pendings)
+        if count > MOST_REQUESTS:
+            raise ValueError(f"a payload of {count} requests, at most {MOST_REQUESTS} go together")
+        listed = [pending.request for pending in pendings]
+        described = [(self._layouts.of(request), pack_extras(request)) for request in listed]
+        placed = place_all(self._requests, listed)
+        free = self._requests.slots
+        slots = [free.pop() for _ in pendings] if len(free) >= count else []
+        key = number << _ROW_BITS
+        packed: list[Request] = []
+        for row, ((layout, extras), windows) in enumerate(zip(described, placed.windows, strict=True)):
+            packed.append((key + row, slots[row] if slots else 0, layout, windows, extras))
+        for block in placed.lent:
+            block.hold()
+        return Flight(payload, count, placed.offset, slots, placed.lent), pack_execute(number, packed)
+
+    def _full(self, error: ArenaFull) -> ServerError:
+        return unavailable(
+            f"model '{self._model_name}': no room for {error.nbytes} bytes of inputs, its requests may hold "
+            f"{error.budget} bytes (--max-model-memory)"
+        )
+
+    # What the stub says.
+
+    def _on_records(self, records: list[tuple[Any, ...]]) -> bool:
+        for record in records:
+            kind = record[0]
+            try:
+                if kind == RESPONSE:
+                    self._on_response(*record)
+                elif kind == EXECUTED:
+                    self._on_executed(*record)
+                else:
+                    self._on_cold(kind, record[1])
+            except MessageError:
+                raise
+            except Exception:
+                log.exception("%s: what came of a record of kind %d", self.name, kind)
+        return self.load > 0
+
+    def _on_cold(self, kind: int, body: bytes) -> None:
+        raise NotImplementedError
+
+    def _on_response(
+        self, kind: int, key: int, code: int, flags: int, layout: bytes, windows: Windows, extras: bytes
+    ) -> None:
+        row = key & _ROW_MASK
+        flight = self._flights.get(key >> _ROW_BITS)
+        if flight is None or not flight.open >> row & 1:
+            raise MessageError(f"an answer to request {key}, which waits for none")
+        if code != OK or flight.failed >> row & 1:
+            self._on_failure(flight, key, code, flags, windows, extras)
+            return
+        lease = None
+        outputs: list[Tensor] = []
+        if windows:
+            outputs = self._responses.outputs(layout, windows)
+            lease = ResponseLease(self._link, windows[0], windows[-2] + windows[-1] - windows[0])
+        parameters = parameters_in(extras) if extras else None
+        payload = flight.payload
+        pending = payload.pendings[row]
+        answer = InferResponse(self._model_name, self._model_version, pending.request.id, outputs, parameters, lease)
+        final = flags & FINAL != 0
+        if final:
+            self._heard_last(flight, key)
+        payload.owner.answered(pending, answer, final)
+
+    def _on_failure(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
+        """Pass an error on; after one that was not final nothing more of that request is heard, whatever comes."""
+        row = key & _ROW_MASK
+        heard = flight.failed >> row & 1
+        if windows:
+            self._link.give_back(windows[0], 0)
+        error, traceback = error_in(code, extras) if code != OK else (None, "")
+        flight.failed |= 1 << row
+        if flags & FINAL:
+            self._heard_last(flight, key)
+        if error is None or heard:
+            return
+        pending = flight.payload.pendings[row]
+        if traceback:
+            log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
+        flight.payload.owner.failed(pending, error)
+
+    def _heard_last(self, flight: Flight, key: int) -> None:
+        flight.open ^= 1 << (key & _ROW_MASK)
+        if flight.executed and not flight.open:
+            del self._flights[key >> _ROW_BITS]
+            flight.land(self._requests)
+
+    def _on_executed(
+        self, kind: int, number: int, started_ns: int, input_ns: int, infer_ns: int, output_ns: int
+    ) -> None:
+        flight = self._flights.get(number)
+        if flight is None or flight.executed:
+            raise MessageError(f"payload {number} executed, which was not sent")
+        flight.executed = True
+        if not flight.open:
+            del self._flights[number]
+            flight.land(self._requests)
+        self.load -= 1
+        self._pace.executed(input_ns + infer_ns + output_ns)
+        payload = flight.payload
+        payload.owner.executed(payload, Timing(started_ns, input_ns, infer_ns, output_ns))
+
+    # When it is over.
+
+    def _abandon(self, error: ServerError, begun: int) -> None:
+        """The stub is dead: fail what it had begun, payloads up to number `begun`, and return the others."""
+        flights, self._flights = self._flights, {}
+        self.load = 0
+        for number, flight in flights.items():
+            flight.land(self._requests)
+            if number <= begun:
+                _lost(flight, error)
+        # The last one first: each goes to the head of its queue.
+        for number, flight in reversed(flights.items()):
+            if number > begun:
+                _tell(flight.payload.owner.returned, flight.payload)
+
+
+def _refuse(payload: Payload, error: ServerError) -> None:
+    for pending in payload.pendings:
+        payload.owner.failed(pending, error)
+    payload.owner.executed(payload, None)
+
+
+def _lost(flight: Flight, error: ServerError) -> None:
+    owner = flight.payload.owner
+    for pending in flight.waiting():
+        _tell(owner.failed, pending, ServerError(error.code, error.message))
+    if not flight.executed:
+        _tell(owner.executed, flight.payload, None)
+
+
+def _tell(listener: Callable[..., None], *arguments: object) -> None:
+    """Call who must not keep the others from hearing."""
+    try:
+        listener(*arguments)
+    except Exception:
+        log.exception("what came of a stub's death")

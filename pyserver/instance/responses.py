@@ -1,0 +1,83 @@
+"""A stub's response arena as the server sees it: read only, every window checked before it is looked into."""
+
+from __future__ import annotations
+
+from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.layouts import BYTES_SIZE, ResponseLayouts
+from pyserver.instance.link import Link
+from pyserver.ipc.arena import Mapping
+from pyserver.ipc.messages import MessageError, Windows, unpack_json
+from pyserver.ipc.words import EXECUTING, control_words
+from pyserver.types import Parameter, Tensor
+
+
+class ResponseLease:
+    """Holds the block of one response until whoever wrote it to the wire is done."""
+
+    __slots__ = ("_link", "_nbytes", "_offset")
+
+    def __init__(self, link: Link, offset: int, nbytes: int) -> None:
+        self._link: Link | None = link
+        self._offset = offset
+        self._nbytes = nbytes
+
+    def release(self) -> None:
+        """Give the block back to the stub; again for nothing, and for nothing once the stub is gone."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.give_back(self._offset, self._nbytes)
+
+
+class ResponseMemory:
+    """The mapping of a response arena, and what its layouts mean. Views into it outlive the stub, and this object."""
+
+    def __init__(self, fd: int) -> None:
+        mapping = Mapping(fd, writable=False)
+        self._view = mapping.view
+        self._size = mapping.size
+        self._control = control_words(mapping.view)
+        self._layouts = ResponseLayouts()
+
+    @property
+    def begun(self) -> int:
+        """The number of the payload that the stub executes, or executed last."""
+        return self._control[EXECUTING]
+
+    def outputs(self, layout: bytes, windows: Windows) -> list[Tensor]:
+        """The tensors of a response; MessageError for what a stub in order would not say."""
+        specs = self._layouts.get(layout) if layout else []
+        if 2 * len(specs) != len(windows):
+            raise MessageError(f"{len(specs)} outputs in {len(windows) // 2} windows")
+        outputs = []
+        at = 0
+        for name, datatype, shape, nbytes in specs:
+            offset, size = windows[at], windows[at + 1]
+            at += 2
+            if size != nbytes and nbytes != BYTES_SIZE:
+                raise MessageError(f"output '{name}' of {nbytes} bytes has a window of {size}")
+            if offset + size > self._size:
+                raise MessageError(f"output '{name}' ends at {offset + size}, the arena at {self._size}")
+            outputs.append(Tensor(name, datatype, shape, self._view[offset : offset + size]))
+        return outputs
+
+
+def parameters_in(extras: bytes) -> dict[str, Parameter] | None:
+    """The parameters in a response's extras; MessageError if they aren't any."""
+    found = unpack_json(extras).get("parameters")
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not all(isinstance(value, (bool, int, float, str)) for value in found.values()):
+        raise MessageError("parameters of a response are not an object of scalars")
+    return found
+
+
+def error_in(code: int, extras: bytes) -> tuple[ServerError, str]:
+    """The error in a response, and the traceback, or "", behind it; MessageError if there is none in it."""
+    said = unpack_json(extras)
+    message, traceback = said.get("message"), said.get("traceback", "")
+    if not isinstance(message, str) or not isinstance(traceback, str):
+        raise MessageError("an error response without a message")
+    try:
+        return ServerError(ErrorCode(code), message), traceback
+    except ValueError:
+        raise MessageError(f"unknown error code {code}") from None

@@ -1,0 +1,28 @@
+"""Words in shared memory that one side writes and the other reads without a message.
+
+The first page of a response arena is its control page: its first 64-bit word is the number of the payload that the
+stub is executing, or executed last, so that after the stub's death the server knows what had begun. The first pages of
+a request arena are the cancel table, a 32-bit word for each slot: 1 means that nobody waits for that request any more.
+Slot 0 belongs to nobody and stays 0: it is given to requests when all others are taken.
+
+Both are views whose items are read and written whole, by one machine instruction each.
+"""
+
+from __future__ import annotations
+
+CONTROL_BYTES = 4096
+CANCEL_SLOTS = 16 * 1024
+CANCEL_BYTES = 4 * CANCEL_SLOTS
+
+EXECUTING = 0
+"""Index, in the control words, of the number of the payload begun last; 0 before the first."""
+
+
+def control_words(response_view: memoryview) -> memoryview:
+    """Return the control page of a response arena as 64-bit words."""
+    return response_view[:CONTROL_BYTES].cast("Q")
+
+
+def cancel_words(request_view: memoryview) -> memoryview:
+    """Return the cancel table of a request arena as 32-bit words, one for each slot."""
+    return request_view[:CANCEL_BYTES].cast("I")

@@ -1,0 +1,132 @@
+"""The V2 messages beside inference: from wire bytes to what the planes are asked, and from their answers to wire bytes.
+
+The planes speak the dictionaries of the REST protocol, whose keys are these messages' field names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+
+from pyserver.errors import invalid, unsupported
+from pyserver.proto import inference as pb
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """A message out of its bytes; ServerError where they are not one."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise invalid(f"failed to parse the {kind.DESCRIPTOR.name}: {error}") from None
+
+
+def parse_nothing(data: bytes) -> None:
+    """A request without fields: whatever it holds is not for us."""
+
+
+def parse_named(data: bytes) -> tuple[str, str]:
+    """Name and version out of a ModelReady-, ModelMetadata-, ModelConfig- or ModelStatisticsRequest: all alike."""
+    message = parse(pb.ModelMetadataRequest, data)
+    return message.name, message.version
+
+
+def parse_index(data: bytes) -> bool:
+    """Whether an index request wants the ready models alone."""
+    message = parse(pb.RepositoryIndexRequest, data)
+    _check_repository(message.repository_name)
+    return message.ready
+
+
+def parse_load(data: bytes) -> tuple[str, dict[str, str | bytes]]:
+    """The model to load, and its parameters: `config` as JSON text, each `file:<path>` as its content."""
+    message = parse(pb.RepositoryModelLoadRequest, data)
+    _check_repository(message.repository_name)
+    parameters: dict[str, str | bytes] = {}
+    for key, value in message.parameters.items():
+        if key == "config":
+            parameters[key] = _choice(key, value, "string_param")
+        elif key.startswith("file:"):
+            parameters[key] = _choice(key, value, "bytes_param")
+        else:
+            raise invalid(f"unrecognized load parameter '{key}'.")
+    return message.model_name, parameters
+
+
+def parse_unload(data: bytes) -> tuple[str, bool]:
+    """The model to unload, and whether the models it is made of go as well."""
+    message = parse(pb.RepositoryModelUnloadRequest, data)
+    _check_repository(message.repository_name)
+    dependents = False
+    for key, value in message.parameters.items():
+        if key == "unload_dependents":
+            dependents = _choice(key, value, "bool_param")
+    return message.model_name, dependents
+
+
+def _check_repository(name: str) -> None:
+    if name:
+        raise unsupported(f"'repository_name' specification is not supported, got '{name}'")
+
+
+def _choice(key: str, value: Any, expected: str) -> Any:
+    given = value.WhichOneof("parameter_choice")
+    if given != expected:
+        raise invalid(f"invalid value type for '{key}' parameter, expected {expected}, got {given}.")
+    return getattr(value, expected)
+
+
+def nothing(result: None = None) -> bytes:
+    """A response without fields."""
+    return b""
+
+
+def server_live(live: bool) -> bytes:
+    """A ServerLiveResponse."""
+    return pb.ServerLiveResponse(live=live).SerializeToString()
+
+
+def server_ready(ready: bool) -> bytes:
+    """A ServerReadyResponse."""
+    return pb.ServerReadyResponse(ready=ready).SerializeToString()
+
+
+def model_ready(ready: bool) -> bytes:
+    """A ModelReadyResponse."""
+    return pb.ModelReadyResponse(ready=ready).SerializeToString()
+
+
+def server_metadata(metadata: Mapping[str, Any]) -> bytes:
+    """A ServerMetadataResponse: name, version, extensions."""
+    return pb.ServerMetadataResponse(**metadata).SerializeToString()
+
+
+def model_metadata(metadata: Mapping[str, Any]) -> bytes:
+    """A ModelMetadataResponse: name, versions, platform, inputs, outputs."""
+    return _from_json(pb.ModelMetadataResponse(), metadata)
+
+
+def model_config(text: str) -> bytes:
+    """A ModelConfigResponse out of the config's JSON text."""
+    response = pb.ModelConfigResponse()
+    json_format.Parse(text, response.config, ignore_unknown_fields=True)
+    return response.SerializeToString()
+
+
+def statistics(models: Sequence[Mapping[str, Any]]) -> bytes:
+    """A ModelStatisticsResponse out of the statistics of each model version."""
+    return _from_json(pb.ModelStatisticsResponse(), {"model_stats": models})
+
+
+def index(models: Sequence[Mapping[str, Any]]) -> bytes:
+    """A RepositoryIndexResponse out of the index's entries."""
+    return _from_json(pb.RepositoryIndexResponse(), {"models": models})
+
+
+def _from_json(message: Message, value: Mapping[str, Any]) -> bytes:
+    json_format.ParseDict(value, message, ignore_unknown_fields=True)
+    return message.SerializeToString()

@@ -1,0 +1,181 @@
+"""Prometheus' text format under Triton's names.
+
+prometheus_client's own exposition appends `_total` to every counter's name; Triton's counters have none, and
+dashboards ask for them by name. So the text, which is three kinds of lines, is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+CONTENT_TYPE = "text/plain; charset=utf-8"
+
+REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+"""Why a request failed: refused or expired in a queue, cancelled, failed by the model, or something else."""
+
+
+@dataclass(slots=True)
+class ModelSample:
+    """The counters of one model version since it was loaded, durations in nanoseconds.
+
+    `failures` counts by reason (one of REASONS; those absent are 0); `inferences` counts batch items, `executions` the
+    calls of the model; `pending` requests wait in its queue now. `tags` are further labels (the config's metric_tags).
+    """
+
+    model: str
+    version: str
+    success: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    inferences: int = 0
+    executions: int = 0
+    request_ns: int = 0
+    queue_ns: int = 0
+    compute_input_ns: int = 0
+    compute_infer_ns: int = 0
+    compute_output_ns: int = 0
+    pending: int = 0
+    load_seconds: float = 0.0
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class HostSample(NamedTuple):
+    """The machine: `cpu` is the share of all cores in use, 0 to 1; memory in bytes."""
+
+    cpu: float
+    memory_total: int
+    memory_used: int
+
+
+Value = int | float
+
+
+class _Family(NamedTuple):
+    name: str
+    kind: str
+    help: str
+    value: Callable[[ModelSample], Value]
+
+
+_SUCCESS = _Family(
+    "nv_inference_request_success", "counter", "Requests answered, all batch sizes.", lambda sample: sample.success
+)
+_FAILURE = ("nv_inference_request_failure", "counter", "Requests failed, by reason.")
+_MODEL_FAMILIES = (
+    _Family(
+        "nv_inference_count",
+        "counter",
+        "Inferences performed: a batch of n counts n.",
+        lambda sample: sample.inferences,
+    ),
+    _Family("nv_inference_exec_count", "counter", "Executions of the model.", lambda sample: sample.executions),
+    _Family(
+        "nv_inference_request_duration_us",
+        "counter",
+        "Time from acceptance to the last answer, in microseconds.",
+        lambda sample: sample.request_ns // 1000,
+    ),
+    _Family(
+        "nv_inference_queue_duration_us",
+        "counter",
+        "Time spent waiting in the queue, in microseconds.",
+        lambda sample: sample.queue_ns // 1000,
+    ),
+    _Family(
+        "nv_inference_compute_input_duration_us",
+        "counter",
+        "Time spent preparing inputs, in microseconds.",
+        lambda sample: sample.compute_input_ns // 1000,
+    ),
+    _Family(
+        "nv_inference_compute_infer_duration_us",
+        "counter",
+        "Time spent executing the model, in microseconds.",
+        lambda sample: sample.compute_infer_ns // 1000,
+    ),
+    _Family(
+        "nv_inference_compute_output_duration_us",
+        "counter",
+        "Time spent on outputs, in microseconds.",
+        lambda sample: sample.compute_output_ns // 1000,
+    ),
+    _Family(
+        "nv_inference_pending_request_count",
+        "gauge",
+        "Requests waiting in the queue, not yet executing.",
+        lambda sample: sample.pending,
+    ),
+    _Family(
+        "nv_model_load_duration_secs",
+        "gauge",
+        "Time that loading took, in seconds.",
+        lambda sample: sample.load_seconds,
+    ),
+)
+
+
+def render(models: Iterable[ModelSample], host: HostSample | None = None) -> bytes:
+    """The page: every family with its help and type, then its samples; `host` is None where CPU metrics are off."""
+    samples = list(models)
+    lines = [*_header(_SUCCESS.name, _SUCCESS.kind, _SUCCESS.help), *_model_lines(_SUCCESS, samples)]
+    lines += [*_header(*_FAILURE), *_failure_lines(samples)]
+    for family in _MODEL_FAMILIES:
+        lines += [*_header(family.name, family.kind, family.help), *_model_lines(family, samples)]
+    if host is not None:
+        lines += _host_lines(host)
+    lines.append("")
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+def _header(name: str, kind: str, text: str) -> tuple[str, str]:
+    return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
+
+
+def _model_lines(family: _Family, samples: Iterable[ModelSample]) -> Iterator[str]:
+    for sample in samples:
+        yield f"{family.name}{labels(_identity(sample))} {family.value(sample)}"
+
+
+def _failure_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
+    name = _FAILURE[0]
+    for sample in samples:
+        identity = _identity(sample)
+        for reason in REASONS:
+            yield f"{name}{labels({**identity, 'reason': reason})} {sample.failures.get(reason, 0)}"
+
+
+def _host_lines(host: HostSample) -> Iterator[str]:
+    yield from _header("nv_cpu_utilization", "gauge", "CPU utilization of the machine [0.0 - 1.0].")
+    yield f"nv_cpu_utilization {host.cpu}"
+    yield from _header("nv_cpu_memory_total_bytes", "gauge", "Memory of the machine, in bytes.")
+    yield f"nv_cpu_memory_total_bytes {host.memory_total}"
+    yield from _header("nv_cpu_memory_used_bytes", "gauge", "Memory in use on the machine, in bytes.")
+    yield f"nv_cpu_memory_used_bytes {host.memory_used}"
+
+
+def _identity(sample: ModelSample) -> dict[str, str]:
+    return {**sample.tags, "model": sample.model, "version": sample.version}
+
+
+def labels(pairs: Mapping[str, str]) -> str:
+    """`{name="value",...}`, names in alphabetical order as Triton writes them, values escaped."""
+    return "{" + ",".join(f'{name}="{_escaped(pairs[name])}"' for name in sorted(pairs)) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def parse_cpu(text: str) -> tuple[int, int]:
+    """Busy and all jiffies since boot, summed over the cores, from /proc/stat."""
+    jiffies = [int(word) for word in text.split("\n", 1)[0].split()[1:9]]
+    idle = jiffies[3] + jiffies[4]
+    return sum(jiffies) - idle, sum(jiffies)
+
+
+def parse_memory(text: str) -> tuple[int, int]:
+    """Total memory and memory in use, in bytes, from /proc/meminfo."""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    total, available = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, total - available

@@ -1,0 +1,81 @@
+"""A model's configuration: read, made whole, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyserver.errors import invalid
+from pyserver.proto import model_config
+from pyserver.repository import document, pbtxt, validate
+from pyserver.repository.backends import fill_backend
+from pyserver.repository.normalise import normalise
+from pyserver.repository.repository import ModelFolder, check_name
+
+if TYPE_CHECKING:
+    from pyserver.proto.model_config import ModelConfig
+
+BUNDLED_BACKENDS = Path(__file__).resolve().parents[2] / "backends"
+"""The backends that come with the server, a folder each."""
+
+
+def prepare(
+    folder: ModelFolder, override: str | None = None, config_name: str = "", gpus: Sequence[int] = ()
+) -> ModelConfig:
+    """Return the whole configuration of a model, defaults filled in, checked but for its tensors.
+
+    `override` (JSON) stands in for its config.pbtxt. Its inputs and outputs may still be completed by the model: after
+    that, `complete.merge` makes it whole again and checks them; `validate.check` does without. ServerError
+    (INVALID_ARG) says all that is wrong.
+    """
+    folder.check()
+    config = read_config(folder, config_name) if override is None else read_override(folder, override)
+    normalise(config, gpus)
+    validate.check_settings(config)
+    return config
+
+
+def read_config(folder: ModelFolder, config_name: str = "") -> ModelConfig:
+    """Read configs/<config_name>.pbtxt, or else config.pbtxt, or else nothing: the backend is told by the files.
+
+    The result has a name, and a backend or platform. ServerError (INVALID_ARG) as for `pbtxt.read`, and for another
+    model's name.
+    """
+    path = _config_path(folder, config_name)
+    config = model_config.ModelConfig() if path is None else pbtxt.read(path)
+    return _named(folder, config)
+
+
+def read_override(folder: ModelFolder, text: str) -> ModelConfig:
+    """Read a configuration that came with a load request, as JSON."""
+    return _named(folder, document.from_json(text))
+
+
+def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
+    names = ["config.pbtxt"]
+    if config_name:
+        check_name(config_name)
+        names.insert(0, f"configs/{config_name}.pbtxt")
+    for name in names:
+        path = folder.path / name
+        try:
+            if path.is_file():
+                return path
+            there = path.is_symlink() or path.exists()
+        except OSError as error:
+            raise invalid(f"failed to read text proto from {path}: {error.strerror}") from None
+        if there:
+            raise invalid(f"failed to read text proto from {path}: it is not a file")
+    return None
+
+
+def _named(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+    if config.name and config.name != folder.name:
+        raise invalid(
+            f"unexpected directory name '{folder.name}' for model '{config.name}',"
+            f" directory name must equal model name ({folder.path})"
+        )
+    config.name = folder.name
+    fill_backend(config, folder)
+    return config

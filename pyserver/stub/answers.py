@@ -1,0 +1,116 @@
+"""Answers on their way into the response arena: where the outputs of a response are laid out and written."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any, Callable, Dict, Tuple
+
+from pyserver.ipc.arena import ALIGNMENT, Arena, ArenaFull
+from pyserver.ipc.messages import FINAL, OK, Layout, Spec, pack_layout, pack_response
+from pyserver.stub.response import ErrorCode, InferenceResponse
+from pyserver.stub.tensor import Tensor
+
+_MOST_LAYOUTS = 4096
+_NO_TENSORS = pack_layout(Layout(()))
+
+
+class Layouts(Dict[Tuple[Spec, ...], bytes]):
+    """The packed layout of the specs of a response's tensors, kept for the next response that looks the same."""
+
+    def __missing__(self, specs: tuple[Spec, ...]) -> bytes:
+        if len(self) >= _MOST_LAYOUTS:
+            self.clear()
+        packed = self[specs] = pack_layout(Layout(specs))
+        return packed
+
+
+class Answers:
+    """Makes RESPONSE records, the outputs being written to `arena`.
+
+    `reclaim` is called once when the arena is full, and may free blocks that the server has given back meanwhile.
+    Any thread may call any method.
+    """
+
+    def __init__(self, arena: Arena, reclaim: Callable[[], None]) -> None:
+        self._arena = arena
+        self._map = arena.map
+        self._reclaim = reclaim
+        self._layouts = Layouts()
+        self._lock = threading.RLock()
+
+    def free(self, offsets: tuple[int, ...]) -> None:
+        """Take back blocks that the server has read."""
+        with self._lock:
+            for offset in offsets:
+                self._arena.free(offset)
+
+    def trim(self, now_ns: int) -> None:
+        """Give idle memory back to the system."""
+        with self._lock:
+            self._arena.trim(now_ns)
+
+    def response(
+        self, key: int, response: InferenceResponse, wanted: frozenset[str] | None, flags: int = FINAL
+    ) -> bytes:
+        """The record that answers request `key`: the outputs in `wanted` (None: all), or an error if they cannot be."""
+        error = response._error
+        if error is not None:
+            return self.error(key, error.code(), error.message())
+        tensors = response._tensors
+        if wanted is not None and not (len(tensors) == 1 and tensors[0]._name in wanted):
+            tensors = [tensor for tensor in tensors if tensor._name in wanted]
+        try:
+            layout, windows = self._written(tensors)
+        except ArenaFull as full:
+            message = f"the outputs need {full.nbytes} bytes, and the instance may hold {full.budget} at a time"
+            return self.error(key, ErrorCode.UNAVAILABLE, message)
+        except Exception as broken:
+            return self.error(key, ErrorCode.INTERNAL, f"Failed to send the outputs: {type(broken).__name__}: {broken}")
+        if response._parameters:
+            extras = json.dumps({"parameters": response._parameters}).encode()
+            return pack_response(key, OK, flags, layout, windows, extras)
+        return pack_response(key, OK, flags, layout, windows)
+
+    def error(self, key: int, code: int, message: str, traceback: str = "") -> bytes:
+        """The record that says why request `key` has no answer; it is final."""
+        extras: dict[str, Any] = {"message": message}
+        if traceback:
+            extras["traceback"] = traceback
+        return pack_response(key, int(code), FINAL, _NO_TENSORS, (), json.dumps(extras).encode())
+
+    def _written(self, tensors: list[Tensor]) -> tuple[bytes, tuple[int, ...]]:
+        """Write the tensors side by side into one block; return their layout and windows."""
+        if len(tensors) == 1:
+            spec, data, size = tensors[0]._packed()
+            layout = self._layouts[(spec,)]
+            offset = self._allocated(size)
+            try:
+                self._map[offset : offset + size] = data
+            except BaseException:
+                self.free((offset,))
+                raise
+            return layout, (offset, size)
+        if not tensors:
+            return _NO_TENSORS, ()
+        packed = [tensor._packed() for tensor in tensors]
+        layout = self._layouts[tuple([spec for spec, _, _ in packed])]
+        block = offset = self._allocated(sum([(size + ALIGNMENT - 1) & -ALIGNMENT for _, _, size in packed]))
+        windows: list[int] = []
+        try:
+            for _, data, size in packed:
+                self._map[offset : offset + size] = data
+                windows += offset, size
+                offset += (size + ALIGNMENT - 1) & -ALIGNMENT
+        except BaseException:
+            self.free((block,))
+            raise
+        return layout, tuple(windows)
+
+    def _allocated(self, nbytes: int) -> int:
+        with self._lock:
+            try:
+                return self._arena.allocate(nbytes)
+            except ArenaFull:
+                self._reclaim()
+                return self._arena.allocate(nbytes)

@@ -1,0 +1,113 @@
+"""One payload through a model's execute: requests in, checked answers out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Awaitable, Callable, Coroutine, Sequence
+
+from pyserver.ipc.messages import Request, pack_executed
+from pyserver.ipc.words import EXECUTING
+from pyserver.stub.failures import describe, full
+from pyserver.stub.request import Desk, ReceivedRequest, RequestLayouts
+from pyserver.stub.response import ErrorCode, InferenceResponse
+
+_NOT_A_LIST = "Expected a list in the execute return, found type '{}'."
+_NOT_A_RESPONSE = "Expected an 'InferenceResponse' object in the execute function return list, found type '{}'."
+_WRONG_COUNT = (
+    "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
+    "InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n"
+)
+_now = time.monotonic_ns
+
+
+class Refusal(Exception):  # noqa: N818 - it is said, not raised, to a model
+    """What execute returned is not what it should return."""
+
+
+class Execution:
+    """Runs payloads on a model's execute, one after another; `took_ns` is how long the last execute took."""
+
+    def __init__(self, model: Any, model_file: str, instance_name: str, layouts: RequestLayouts, desk: Desk) -> None:
+        self._execute: Callable[[Sequence[ReceivedRequest]], Any] | None = getattr(model, "execute", None)
+        self._model_file = model_file
+        self._instance_name = instance_name
+        self._layouts = layouts
+        self._desk = desk
+        self._loop: Any = None
+        self.took_ns = 0
+
+    def run(self, payload: int, received: Sequence[Request], control: memoryview) -> int:
+        """Execute one payload and put its answers into the outbox; return when it was done (monotonic ns).
+
+        `control` is told the payload's number first: if the process dies from here on, this payload had begun.
+        """
+        began = _now()
+        control[EXECUTING] = payload
+        desk, layouts = self._desk, self._layouts
+        requests = [
+            ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
+            for key, slot, layout, windows, extras in received
+        ]
+        started = _now()
+        try:
+            if self._execute is None:
+                raise Refusal(f"Python model {self._model_file} does not implement `execute` method.")
+            returned = self._execute(requests)
+            if type(returned) is not list:
+                returned = self._settled(returned, requests)
+            executed = _now()
+            self._answer(requests, returned)
+        except BaseException as error:
+            executed = _now()
+            self._fail(requests, error)
+        done = _now()
+        self.took_ns = took = executed - started
+        desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
+        return done
+
+    def _settled(self, returned: Any, requests: list[ReceivedRequest]) -> list[InferenceResponse | None]:
+        """The list behind what execute returned: a coroutine's result; for None one of None, if senders answer all."""
+        if hasattr(returned, "__await__"):
+            returned = self._awaited(returned)
+        if returned is None and all(request.has_sender for request in requests):
+            return [None] * len(requests)
+        if not isinstance(returned, list):
+            raise Refusal(_NOT_A_LIST.format(type(returned)))
+        return returned
+
+    def _awaited(self, awaitable: Awaitable[Any]) -> Any:
+        """The result of an `async def execute`, run to its end on a loop that the process keeps."""
+        import asyncio
+
+        async def whole() -> Any:
+            return await awaitable
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        coroutine: Coroutine[Any, Any, Any] = whole()
+        return self._loop.run_until_complete(coroutine)
+
+    def _answer(self, requests: list[ReceivedRequest], responses: list[InferenceResponse | None]) -> None:
+        """Check the whole list, then answer each request."""
+        if len(responses) != len(requests):
+            raise Refusal(_WRONG_COUNT.format(len(requests), len(responses)))
+        for request, response in zip(requests, responses):
+            if not isinstance(response, InferenceResponse) and not (response is None and request.has_sender):
+                raise Refusal(_NOT_A_RESPONSE.format(type(response)))
+        put, answers = self._desk.outbox.put, self._desk.answers
+        for request, response in zip(requests, responses):
+            if response is not None and request.take():
+                put(answers.response(request.key, response, request.wanted))
+                request.slot = 0
+
+    def _fail(self, requests: list[ReceivedRequest], error: BaseException) -> None:
+        """Answer every request that has no answer yet with the error; the first carries the traceback, for the log."""
+        is_refusal = isinstance(error, Refusal)
+        reason = str(error) if is_refusal else describe(error)
+        traceback = "" if is_refusal else full(error)
+        message = f"Failed to process the request(s) for model '{self._instance_name}', message: {reason}"
+        for request in requests:
+            if request.take():
+                self._desk.outbox.put(self._desk.answers.error(request.key, ErrorCode.INTERNAL, message, traceback))
+                request.slot, traceback = 0, ""

@@ -1,0 +1,99 @@
+"""A model's words for the server's log: pb_utils.Logger, and the standard logging, warnings and prints."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import sys
+from types import FrameType
+from typing import Callable
+
+Sink = Callable[[int, str, str, int], None]
+"""Takes a level of `logging`, a message, and the file and line that it comes from."""
+
+
+class LogLevel(enum.IntEnum):
+    """The levels of pb_utils.Logger."""
+
+    INFO = 0
+    WARNING = 1
+    ERROR = 2
+    VERBOSE = 3
+
+
+_LEVELS = {
+    LogLevel.INFO: logging.INFO,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+    LogLevel.VERBOSE: logging.DEBUG,
+}
+
+
+def _to_stderr(level: int, message: str, file: str, line: int) -> None:
+    print(f"{logging.getLevelName(level)} {file}:{line} {message}", file=sys.stderr)
+
+
+_sink: Sink = _to_stderr
+
+
+def send_to(sink: Sink) -> None:
+    """Let everything that Logger is told go to `sink`; until then it goes to stderr."""
+    global _sink
+    _sink = sink
+
+
+def _log(level: LogLevel, message: str, caller: FrameType) -> None:
+    if not isinstance(message, str) or not isinstance(level, LogLevel):
+        raise TypeError(
+            "incompatible function arguments: expected (message: str, level: Logger.<LEVEL> = Logger.INFO), "
+            f"got {message!r}, {level!r}"
+        )
+    _sink(_LEVELS[level], message, caller.f_code.co_filename, caller.f_lineno)
+
+
+class Logger:
+    """Writes to the server's log, under the caller's file and line. TypeError for a message that is not a str."""
+
+    INFO = LogLevel.INFO
+    WARNING = LogLevel.WARNING
+    ERROR = LogLevel.ERROR
+    VERBOSE = LogLevel.VERBOSE
+
+    @staticmethod
+    def log(message: str, level: LogLevel = LogLevel.INFO) -> None:
+        """Log at a level."""
+        _log(level, message, sys._getframe(1))
+
+    @staticmethod
+    def log_info(message: str) -> None:
+        """Log at INFO."""
+        _log(LogLevel.INFO, message, sys._getframe(1))
+
+    @staticmethod
+    def log_warn(message: str) -> None:
+        """Log at WARNING."""
+        _log(LogLevel.WARNING, message, sys._getframe(1))
+
+    @staticmethod
+    def log_error(message: str) -> None:
+        """Log at ERROR."""
+        _log(LogLevel.ERROR, message, sys._getframe(1))
+
+    @staticmethod
+    def log_verbose(message: str) -> None:
+        """Log at VERBOSE."""
+        _log(LogLevel.VERBOSE, message, sys._getframe(1))
+
+
+def open_streams() -> None:
+    """Let prints leave line by line, and `logging` show what is INFO or worse on stderr.
+
+    The root logger keeps no handler, so that a model's own `logging.basicConfig` still has its effect.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    logging.lastResort = handler
+    logging.getLogger().setLevel(logging.INFO)
