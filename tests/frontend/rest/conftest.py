@@ -68,6 +68,9 @@ class FakeDataPlane:
         self.arrived.set()
         return future
 
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> None:
+        """No memory of the model's own: bodies are received into ordinary memory."""
+
     def echo(self, request: InferRequest) -> InferResponse:
         if request.raw_input:
             request.inputs[0].name, request.inputs[0].datatype = "x", "UINT8"
