@@ -37,9 +37,9 @@ class Connection(asyncio.BufferedProtocol):
     """The protocol of one connection to `lane`."""
 
     __slots__ = (
-        "_aside", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof", "_exchange", "_head",
-        "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading", "_scanned", "_started",
-        "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
+        "_aside", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof", "_exchange",
+        "_head", "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading", "_scanned",
+        "_started", "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -235,7 +235,8 @@ class Connection(asyncio.BufferedProtocol):
     def _received(self) -> None:
         """The body is complete."""
         body, head, self._body = self._body, self._head, None
-        assert body is not None and head is not None
+        assert body is not None
+        assert head is not None
         if self._exchange is not None:
             self._busy = True
             self._started = self.loop.time()
@@ -249,6 +250,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _infer(self, head: Head, body: Buffer, lease: Lease | None) -> None:
         outbound = self._outbound
+        assert head.infer is not None
         try:
             request, future = start(
                 self._data_plane, head.model_name, head.model_version, head.infer, body, lease, self._limits
@@ -394,8 +396,8 @@ class Connection(asyncio.BufferedProtocol):
         """Find out whether anybody reads on, where that can be asked without disturbing an answer.
 
         Closing a socket and closing half of it look alike from here until something is sent. An interim response may
-        always be sent, and every client of HTTP/1.1 skips it (RFC 9110, section 15.2); nobody being there, the kernel at
-        the other end answers it with a reset.
+        always be sent, and every client of HTTP/1.1 skips it (RFC 9110, section 15.2); nobody being there, the kernel
+        at the other end answers it with a reset.
         """
         queue, exchange = self._outbound.queue, self._exchange
         head = queue[0][2] if queue else self._head

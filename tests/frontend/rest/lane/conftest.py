@@ -28,7 +28,7 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 
 class Block:
-    """A piece of a pretended arena. Poisoned when released: whoever still reads it then reads nonsense."""
+    """A piece of a pretended arena. Poisoned when released: whoever reads it afterwards reads nonsense."""
 
     def __init__(self, plane: EchoPlane, data: bytearray) -> None:
         self.plane = plane
@@ -45,7 +45,7 @@ class Block:
 
 
 class EchoPlane:
-    """Answers with its inputs, out of memory of its own that is held until released. `hold` leaves answers to `answer`."""
+    """Answers with its inputs, out of memory that is held until released. `hold` leaves answers to `answer`."""
 
     def __init__(self) -> None:
         self.leases = 0
@@ -82,11 +82,9 @@ class EchoPlane:
         return future
 
     def answer(self, index: int = 0) -> None:
-        """Answer the `index`th of what is pending, and give its memory back, as an executor does."""
+        """Answer the `index`th of what is pending."""
         request, future = self.pending.pop(index)
         block = Block(self, bytearray(b"".join(bytes(tensor.data) for tensor in request.inputs)))
-        if request.lease is not None:
-            request.lease.release()
         if future.cancelled():
             self.cancelled += 1
             block.release()
@@ -330,8 +328,8 @@ def tensor_bytes(reply: Reply) -> bytes:
 @pytest.fixture
 def tools() -> SimpleNamespace:
     return SimpleNamespace(
-        infer=infer, infer_body=infer_body, tensor_bytes=tensor_bytes, until=until, application=application, Stream=Stream,
-        Silent=Silent, Upload=Upload, Client=Client, FakeTransport=FakeTransport, Connection=Connection,
+        infer=infer, infer_body=infer_body, tensor_bytes=tensor_bytes, until=until, application=application,
+        Stream=Stream, Silent=Silent, Upload=Upload, Client=Client, FakeTransport=FakeTransport, Connection=Connection,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ REQUESTS = {
     "escaped": f"GET /hello?name=%41%20b HTTP/1.1\r\n{HOST}\r\n",
     "head": f"HEAD /stream/1/1 HTTP/1.1\r\n{HOST}\r\n",
     "post": f"POST /hello HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc",
-    "form": f"POST /hello HTTP/1.1\r\n{HOST}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\na=b",
+    "form": f"POST /hello HTTP/1.1\r\n{HOST}Content-Type: application/x-www-form-urlencoded\r\n"
+    "Content-Length: 3\r\n\r\na=b",
     "chunked": f"POST /hello HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
     "no content": f"DELETE /hello HTTP/1.1\r\n{HOST}\r\n",
     "wrong method": f"PUT /hello HTTP/1.1\r\n{HOST}Content-Length: 0\r\n\r\n",
