@@ -6,8 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
-from pyserver.errors import ServerError
-from pyserver.frontend.rest.infer import Answer, failure
+from pyserver.frontend.rest.infer import Answer
 from pyserver.protocol import status
 from pyserver.types import Buffer
 
@@ -41,12 +40,6 @@ def head_of(answer: Answer, connection: bytes) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers())
     line = f"HTTP/1.1 {answer.status} {status.http_reason(answer.status)}\r\n"
     return line.encode("latin-1") + connection + lines.encode("latin-1") + b"\r\n"
-
-
-def refusal(error: ServerError) -> bytes:
-    """The whole answer to something that was no request of any use; the connection closes after it."""
-    answer = failure(error)
-    return b"".join((head_of(answer, _CLOSE), *answer.buffers))
 
 
 BufferWriter = Callable[[asyncio.Transport, Sequence[Buffer]], None]

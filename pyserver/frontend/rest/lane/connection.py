@@ -37,9 +37,9 @@ class Connection(asyncio.BufferedProtocol):
     """The protocol of one connection to `lane`."""
 
     __slots__ = (
-        "_aside", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof", "_exchange",
-        "_head", "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading", "_scanned",
-        "_started", "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
+        "_aside", "_asked", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof",
+        "_exchange", "_head", "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading",
+        "_scanned", "_started", "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -64,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._watch = Watch()
         # No input is taken: at the moment; until all answers are given; ever again.
         self._busy = self._barrier = self._ending = False
+        self._asked = False
         # We close when all is answered, because the server drains, or because the client sends no more.
         self._winding_down = self._eof = False
         self._lingering = self._lost = False
@@ -203,28 +204,36 @@ class Connection(asyncio.BufferedProtocol):
             self._begin_exchange(head)
         else:
             self._body = self._room(head, complete)
-        if asked and not self._ending and (self._exchange is None or not self._exchange.written):
-            self._outbound.put(CONTINUE)
+        self._asked = asked
+        self._say_continue()
         if self._body is not None and self._body.complete:
             self._received()
         return True
 
+    def _say_continue(self) -> None:
+        """Let the client send the body that it has asked for leave to send, once whoever wants it is ready."""
+        if self._asked and not self._busy and (self._exchange is None or not self._exchange.written):
+            self._asked = False
+            self._outbound.put(CONTINUE)
+
     def _room(self, head: Head, complete: bool) -> Body:
         """Where the body of an inference goes. An unknown model's is refused before it has come, and dropped."""
-        if not complete:
-            try:
-                self._data_plane.check(head.model_name, head.model_version)
-            except ServerError as error:
-                if head.expects_continue or not head.keep_alive:
-                    raise
-                self._outbound.say(None, failure(error), head)
-                return StreamedBody(head, self._limits, None)
+        block = None
+        name, version = head.model_name, head.model_version
+        try:
+            if not complete:
+                self._data_plane.check(name, version)
+            if head.length >= LARGE:
+                block = self._data_plane.reserve(name, version, head.length, head.json_length())
+        except ServerError as error:
+            if head.expects_continue or not head.keep_alive:
+                raise
+            self._outbound.say(None, failure(error), head)
+            return StreamedBody(head, self._limits, None)
         if head.chunked:
             return GatheredBody(self._limits)
-        if head.length >= LARGE:
-            block = self._data_plane.reserve(head.model_name, head.model_version, head.length, head.json_length())
-            if block is not None:
-                return PlacedBody(block.view, block)
+        if block is not None:
+            return PlacedBody(block.view, block)
         return PlacedBody(ordinary_memory(head.length), None)
 
     def _begin_exchange(self, head: Head) -> None:
@@ -308,9 +317,10 @@ class Connection(asyncio.BufferedProtocol):
     def go_on(self) -> None:
         """Take input again, first what was put aside."""
         self._busy = self._barrier = False
+        self._say_continue()
         if self._aside:
             self._take_aside()
-            self._outbound.flush()
+        self._outbound.flush()
         if not self._busy:
             self._read(True)
 

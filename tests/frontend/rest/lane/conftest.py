@@ -63,6 +63,7 @@ class EchoPlane:
             raise not_found(f"Request for unknown model: '{name}' is not found")
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
+        self.check(name, version)
         if not self.lends:
             return None
         self.reserved += 1
@@ -379,6 +380,7 @@ class FakeTransport:
     def __init__(self, room: int = 1 << 30) -> None:
         self.room = room
         self.sent = bytearray()
+        self.unread = b""
         self.queue: list[memoryview] = []
         self.protocol: Connection | None = None
         self.paused_reading = False
@@ -428,6 +430,7 @@ class FakeTransport:
 
     def resume_reading(self) -> None:
         self.paused_reading = False
+        asyncio.get_running_loop().call_soon(self.feed, b"")
 
     def write_eof(self) -> None:
         self.eof = True
@@ -439,12 +442,12 @@ class FakeTransport:
         self.closing = self.aborted = True
 
     def feed(self, data: bytes) -> None:
-        """Deliver `data`, in as many reads as it takes."""
-        view = memoryview(data)
+        """Deliver `data`, in as many reads as it takes, while the connection reads."""
+        self.unread += data
         assert self.protocol is not None
-        while view and not self.closing and not self.paused_reading:
+        while self.unread and not self.closing and not self.paused_reading:
             into = self.protocol.get_buffer(-1)
-            count = min(len(into), len(view))
-            into[:count] = view[:count]
-            view = view[count:]
+            count = min(len(into), len(self.unread))
+            into[:count] = self.unread[:count]
+            self.unread = self.unread[count:]
             self.protocol.buffer_updated(count)

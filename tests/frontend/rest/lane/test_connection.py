@@ -420,7 +420,9 @@ async def test_headers_without_end(wire: Any) -> None:
 
 async def test_slow_clients(lane: LaneServer, wire: Any, plane: Any, tools: SimpleNamespace) -> None:
     plane.hold = True
-    now = lane.loop.time()
+    assert lane._timer is not None
+    lane._timer.cancel()
+    now = 1000
     idle, head, body, sending, working = wire(), wire(), wire(), wire(room=10), wire()
     request = tools.infer(bytes(100 * KIB))
     head.feed(request[:20])
@@ -524,3 +526,16 @@ async def test_a_drained_connection_says_so(wire: Any, plane: Any, tools: Simple
     assert b"Connection: close" in receiving.sent
     assert working.transport.eof
     assert receiving.transport.eof
+
+
+async def test_an_unknown_model_whose_large_body_had_to_wait(wire: Any, plane: Any, tools: SimpleNamespace) -> None:
+    plane.hold = True
+    wired = wire()
+    wired.feed(tools.infer(b"first") + tools.infer(b"abc", headers="Expect: 100-continue\r\n")[:-3])
+    wired.feed(b"abc" + tools.infer(bytes(80 * KIB), model="nobody") + tools.infer(b"last"))
+    for _ in range(3):
+        plane.answer()
+        await settle()
+    assert wired.sent.count(b"HTTP/1.1 200") == 3
+    assert wired.sent.count(b"HTTP/1.1 404") == 1
+    assert not wired.transport.eof

@@ -102,3 +102,16 @@ async def test_a_header_that_breaks_the_line(connect: Any, lane: LaneServer) -> 
     headers._as_list = {"X": ["a\r\nSet-Cookie: b"]}
     with pytest.raises(ValueError, match="CR or LF"):
         _head_bytes(ResponseStartLine("HTTP/1.1", 200, "OK"), headers, b"")
+
+
+async def test_leave_to_send_is_the_applications_to_give(connect: Any, tools: SimpleNamespace) -> None:
+    head = f"POST /{{}} HTTP/1.1\r\n{HOST}Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    client = await connect()
+    client.send(head.format("upload").encode())
+    assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(b"abc")
+    assert (await client.reply()).body == b'{"received": 3}'
+    client.send(head.format("impatient").encode())
+    assert (await client.reply()).status == 403
+    assert client.interim == 0
+    assert await client.at_end()
