@@ -38,8 +38,8 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 LEVELS = {"none": 0, "low": 1, "medium": 2, "high": 3}
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
-GRACE = 1e6
-"""Seconds: what was accepted ends when `stop` says so."""
+LINGER = 2.0
+"""Seconds that the last answers have to leave."""
 
 
 class GrpcioEngine:
@@ -57,7 +57,6 @@ class GrpcioEngine:
         self._open: set[object] = set()
         self._draining = False
         self._idle = asyncio.Event()
-        self._stopped: asyncio.Future[None] | None = None
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -80,7 +79,10 @@ class GrpcioEngine:
         self._loop.call_soon_threadsafe(work)
 
     def stop_accepting(self) -> None:
-        """Refuse new calls (GOAWAY); streams end after the answers they owe."""
+        """Refuse new calls by status; streams end after the answers they owe.
+
+        Not by GOAWAY, which comes with `stop`: grpcio cancels a call that crosses it on the way.
+        """
         self._draining = True
         self._loop.call_soon_threadsafe(self._hang_up)
 
@@ -122,7 +124,6 @@ class GrpcioEngine:
         return port
 
     def _hang_up(self) -> None:
-        self._stopped = asyncio.ensure_future(self._server.stop(GRACE))
         for served in list(self._open):
             if isinstance(served, _Stream):
                 served.hang_up()
@@ -138,7 +139,7 @@ class GrpcioEngine:
     async def _close(self) -> None:
         self._draining = True
         server, self._server = self._server, None
-        await server.stop(None)
+        await server.stop(LINGER if self._idle.is_set() else None)
         del server  # it schedules a last task of its own
         await asyncio.sleep(0)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -154,6 +155,8 @@ class GrpcioEngine:
         bridge, opened, left = self._bridge, self._open, self._left
 
         async def serve(message: bytes, context: Any) -> bytes:
+            if self._draining:
+                await _abort(context, stopping())
             call = _Call(method, message, self._home, self._limit, self._loop.create_future())
             opened.add(call)
             bridge.post(call)

@@ -11,8 +11,9 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 * A status message may hold any text (it is percent-encoded). Messages up to INT32_MAX pass; `respond` keeps a
   reference to its bytes and copies nothing. Compressed requests: gzip only; deflate is answered with UNIMPLEMENTED.
 * A compressed message is inflated whole before its size can be looked at, so a limit below INT32_MAX is grpcio's.
-* `close` sends GOAWAY and ends what runs with UNAVAILABLE; nothing sends GOAWAY and waits. So `drain` refuses what
-  is new by status and waits, and only then closes.
+* `close` sends GOAWAY, ends what runs with UNAVAILABLE, and drops even answers that `respond` has taken but the
+  network has not; nothing sends GOAWAY and waits. So `drain` refuses what is new by status, waits until all is answered
+  and the kernel has nothing outgoing on the port, and only then closes.
 * No TLS, no connection age, no limits on pings, no response compression: asked for these, `unserved` names them.
 """
 
@@ -42,6 +43,7 @@ from pyserver.frontend.grpc.engine import (
     stopping,
 )
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
+from pyserver.frontend.grpc.outgoing import wait_sent
 from pyserver.protocol import status
 
 log = logging.getLogger(__name__)
@@ -103,11 +105,12 @@ class NativeEngine:
         self._behind.stop_accepting()
 
     def drain(self, timeout: float) -> bool:
-        """Wait for what was accepted."""
+        """Wait for what was accepted, until its answers have left."""
         until = time.monotonic() + timeout
         with self._empty:
             answered = self._empty.wait_for(lambda: not self._open, timeout)
-        return self._behind.drain(max(0.0, until - time.monotonic())) and answered
+        answered = self._behind.drain(max(0.0, until - time.monotonic())) and answered
+        return answered and wait_sent(self._front.bound_port, max(0.0, until - time.monotonic()))
 
     def stop(self) -> None:
         """Close every connection and end the threads."""

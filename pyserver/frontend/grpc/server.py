@@ -36,7 +36,6 @@ class GrpcServer:
         self._data_plane = data_plane
         self._control_plane = control_plane
         self._engine: Engine | None = None
-        self._accepting = True
 
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
@@ -59,6 +58,7 @@ class GrpcServer:
 
     async def drain(self, timeout: float) -> None:
         """Answer what was accepted, for `timeout` seconds at most, then close everything."""
+        self.stop_accepting()
         engine, self._engine = self._engine, None
         if engine is not None:
             if not await asyncio.to_thread(engine.drain, timeout):
