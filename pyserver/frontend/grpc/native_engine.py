@@ -26,7 +26,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ class NativeEngine:
         self._front: Any = None
         self._thread: threading.Thread | None = None
         self._methods: list[Method] = []
-        self._open: dict[int, _Call] = {}
+        self.open: dict[int, _Call] = {}
         self._empty = threading.Condition()
-        self._draining = False
+        self.draining = False
+        self.respond: Callable[[int, bytes], bool]
+        self.fail: Callable[[int, int, str], bool]
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -89,6 +91,7 @@ class NativeEngine:
         """Listen, and begin to serve."""
         self._methods = list(methods)
         self._front = _listen(address, port, methods, options)
+        self.respond, self.fail = self._front.respond, self._front.fail
         self._folder = tempfile.mkdtemp(prefix="pyserver-grpc-")
         behind = str(Path(self._folder) / "streams")
         self._behind.start_unix(behind, streams, options)
@@ -101,14 +104,14 @@ class NativeEngine:
 
     def stop_accepting(self) -> None:
         """Refuse new calls by status; streams end after the answers they owe."""
-        self._draining = True
+        self.draining = True
         self._behind.stop_accepting()
 
     def drain(self, timeout: float) -> bool:
         """Wait for what was accepted, until its answers have left."""
         until = time.monotonic() + timeout
         with self._empty:
-            answered = self._empty.wait_for(lambda: not self._open, timeout)
+            answered = self._empty.wait_for(lambda: not self.open, timeout)
         answered = self._behind.drain(max(0.0, until - time.monotonic())) and answered
         return answered and wait_sent(self._front.bound_port, max(0.0, until - time.monotonic()))
 
@@ -137,37 +140,28 @@ class NativeEngine:
         return True
 
     def _begin(self, key: int, method: Method, payload: bytes) -> None:
-        if self._draining:
-            self.fail(key, stopping())
+        if self.draining:
+            refusal = stopping()
+            self.fail(key, status.GRPC[refusal.code], refusal.message)
             return
-        self._open[key] = call = _Call(method, payload, self, key)
+        self.open[key] = call = _Call(method, payload, self, key)
         self._bridge.put(call)
 
     def _gone(self, key: int) -> None:
-        call = self._open.get(key)
+        call = self.open.get(key)
         if call is not None:
             call.gone = True
             self._bridge.put(call)
-
-    def close_call(self, key: int) -> bool:
-        """Whether `key` was still open; it no longer is."""
-        found = self._open.pop(key, None) is not None
-        if self._draining and not self._open:
-            with self._empty:
-                self._empty.notify_all()
-        return found
 
     def elsewhere(self, call: _Call, result: Any) -> None:
         """Let the other side thread encode."""
         self._behind.run(functools.partial(call.send, result))
 
-    def reply(self, key: int, message: bytes) -> None:
-        """Answer the call, which the client may have left meanwhile."""
-        self._front.respond(key, message)
-
-    def fail(self, key: int, error: ServerError) -> None:
-        """End the call with a status."""
-        self._front.fail(key, status.GRPC[error.code], error.message)
+    def closed(self) -> None:
+        """A call was answered while the engine drains: it may have been the last."""
+        if not self.open:
+            with self._empty:
+                self._empty.notify_all()
 
 
 class _Call(Call):
@@ -191,12 +185,18 @@ class _Call(Call):
         except ServerError as error:
             self.refuse(error)
             return
-        if self.engine.close_call(self.key):
-            self.engine.reply(self.key, message)
+        engine = self.engine
+        if engine.open.pop(self.key, None) is not None:
+            engine.respond(self.key, message)
+        if engine.draining:
+            engine.closed()
 
     def refuse(self, error: ServerError) -> None:
-        if self.engine.close_call(self.key):
-            self.engine.fail(self.key, error)
+        engine = self.engine
+        if engine.open.pop(self.key, None) is not None:
+            engine.fail(self.key, status.GRPC[error.code], error.message)
+        if engine.draining:
+            engine.closed()
 
 
 def _listen(address: str, port: int, methods: Sequence[Method], options: Options) -> Any:

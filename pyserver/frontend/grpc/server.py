@@ -48,7 +48,11 @@ class GrpcServer:
         ]
         methods.append(health.check(self._data_plane))
         engine = choose(self._choice, self._options, bridge)
-        self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
+        try:
+            self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
+        except BaseException:
+            await asyncio.to_thread(engine.stop)
+            raise
         self._engine, self.engine = engine, engine.name
 
     def stop_accepting(self) -> None:
