@@ -42,6 +42,10 @@ LINGER = 2.0
 """Seconds that the last answers have to leave."""
 
 
+class _NotBoundError(Exception):
+    """grpcio, which doesn't say why, could not bind what could be bound a moment ago."""
+
+
 class GrpcioEngine:
     """All methods by `grpc.aio`."""
 
@@ -64,15 +68,14 @@ class GrpcioEngine:
         """Listen, and begin to serve."""
         if not options.reuse_port:
             try_bind(address, port)
-        bound = self._launch(target(address, port), methods, streams, options)
-        if bound == 0:
-            self.stop()
-            raise refused(address, port, OSError(errno.EADDRINUSE, ""))
-        return bound
+        try:
+            return self._launch(target(address, port), methods, streams, options)
+        except _NotBoundError:
+            raise refused(address, port, OSError(errno.EADDRINUSE, "")) from None
 
-    def start_unix(self, path: str, streams: Sequence[StreamMethod], options: Options) -> None:
-        """Serve streams, and answer unknown methods, on a Unix socket: behind another engine."""
-        self._launch(f"unix:{path}", [], streams, options)
+    def start_behind(self, name: str, streams: Sequence[StreamMethod], options: Options) -> None:
+        """Serve streams, and answer unknown methods, on an abstract Unix socket: behind another engine."""
+        self._launch(f"unix-abstract:{name}", [], streams, options)
 
     def run(self, work: Callable[[], None]) -> None:
         """Do something quick in the side thread."""
@@ -106,10 +109,7 @@ class GrpcioEngine:
     def _launch(self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options) -> int:
         self._limit = options.max_message
         self._thread.start()
-        try:
-            return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
-        except RuntimeError:
-            return 0
+        return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
 
     async def _listen(
         self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -118,7 +118,10 @@ class GrpcioEngine:
         handlers.update((stream.path, self._stream_handler(stream)) for stream in streams)
         server = grpc.aio.server(options=channel_options(options))
         server.add_generic_rpc_handlers((_Table(handlers),))
-        port = server.add_insecure_port(where)
+        try:
+            port = server.add_insecure_port(where)
+        except RuntimeError as error:
+            raise _NotBoundError(where) from error
         await server.start()
         self._server = server
         return port

@@ -5,16 +5,19 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 
 * Unary and server-streaming methods are its own; every other path, known or not, goes to the fallback on the same port.
   A bidirectional stream through it kept its metadata, deadline, status text and 64 MiB messages; its peer is lost.
+  The socket may be an abstract one, so that there is no file to leave behind.
 * A client's cancellation, its deadline and its disconnection come as EVENT_CANCEL, for unary calls only where
   `call_details` is set; `recv_batch` still leaves the details out then, and costs no more. Answering such a call
   returns False and harms nothing.
 * A status message may hold any text (it is percent-encoded). Messages up to INT32_MAX pass; `respond` keeps a
   reference to its bytes and copies nothing. Compressed requests: gzip only; deflate is answered with UNIMPLEMENTED.
-* A compressed message is inflated whole before its size can be looked at, so a limit below INT32_MAX is grpcio's.
+* A compressed message is inflated whole before its size can be looked at, and without a limit (3 MB of gzip took 3 GiB;
+  grpcio stops at its largest message). So a limit below INT32_MAX is grpcio's business.
 * `close` sends GOAWAY, ends what runs with UNAVAILABLE, and drops even answers that `respond` has taken but the
   network has not; nothing sends GOAWAY and waits. So `drain` refuses what is new by status, waits until all is answered
   and the kernel has nothing outgoing on the port, and only then closes.
-* No TLS, no connection age, no limits on pings, no response compression: asked for these, `unserved` names them.
+* No TLS, no connection age, no response compression: `unserved` names what was asked for of these. Limits on a
+  client's pings are taken and not enforced.
 """
 
 from __future__ import annotations
@@ -22,12 +25,11 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import shutil
-import tempfile
+import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from pyserver.errors import ServerError
@@ -35,6 +37,7 @@ from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import (
     MAX_MESSAGE,
+    RESOURCE_EXHAUSTED,
     Call,
     Method,
     Options,
@@ -75,7 +78,6 @@ class NativeEngine:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._behind = GrpcioEngine(bridge)
-        self._folder = ""
         self._front: Any = None
         self._thread: threading.Thread | None = None
         self._methods: list[Method] = []
@@ -92,10 +94,9 @@ class NativeEngine:
         self._methods = list(methods)
         self._front = _listen(address, port, methods, options)
         self.respond, self.fail = self._front.respond, self._front.fail
-        self._folder = tempfile.mkdtemp(prefix="pyserver-grpc-")
-        behind = str(Path(self._folder) / "streams")
-        self._behind.start_unix(behind, streams, options)
-        self._front.set_fallback(behind)
+        behind = f"pyserver-{os.getpid()}-{secrets.token_hex(8)}"
+        self._behind.start_behind(behind, streams, options)
+        self._front.set_fallback(f"\0{behind}")
         self._front.start()
         self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
         self._thread.start()
@@ -122,7 +123,6 @@ class NativeEngine:
         if self._thread is not None:
             self._thread.join()
         self._behind.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self) -> None:
         while self._take(self._front.recv_batch(BATCH)):
@@ -143,6 +143,9 @@ class NativeEngine:
         if self.draining:
             refusal = stopping()
             self.fail(key, status.GRPC[refusal.code], refusal.message)
+            return
+        if len(payload) > MAX_MESSAGE:
+            self.fail(key, RESOURCE_EXHAUSTED, f"Received message larger than max ({len(payload)} vs. {MAX_MESSAGE})")
             return
         self.open[key] = call = _Call(method, payload, self, key)
         self._bridge.put(call)

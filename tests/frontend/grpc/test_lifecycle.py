@@ -173,6 +173,25 @@ async def test_nothing_is_left_behind(planes, engine):
     assert len(os.listdir("/proc/self/fd")) <= files
 
 
+@pytest.mark.parametrize("engine", ["native"], indirect=True)
+async def test_messages_over_the_limit(channel, planes, monkeypatch):
+    monkeypatch.setattr(native_engine, "MAX_MESSAGE", 1000)
+    call = channel.unary_unary(INFER)
+    asked = pb.ModelInferRequest(model_name="identity", id="x" * 990).SerializeToString()
+    assert await asyncio.to_thread(code_of, call.future(asked)) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"Received message larger than max ({len(asked)} vs. 1000)",
+    )
+    asked = pb.ModelInferRequest(model_name="identity")
+    asked.inputs.add(name="X", datatype="UINT8", shape=[950])
+    asked.raw_input_contents.append(bytes(950))
+    asked.id = "x" * (998 - asked.ByteSize())  # the answer, whose output is OUT_X and which has a version, is longer
+    code, text = await asyncio.to_thread(code_of, call.future(asked.SerializeToString()))
+    assert code is grpc.StatusCode.INTERNAL
+    assert "exceeds gRPC's byte size limit 1000" in text
+    assert [lease.released for lease in planes.leases] == [1]
+
+
 async def test_which_engine_is_taken(monkeypatch):
     bridge = Bridge(asyncio.get_running_loop())
     assert choose("auto", Options(), bridge).name == "pygrpc-native"
