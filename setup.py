@@ -96,6 +96,43 @@ class BuildProto(Command):
         return {}
 
 
+class BuildBackends(Command):
+    """Copy backends/ into the package, where an installed server looks for its own; a checkout has them beside it."""
+
+    description = __doc__
+    user_options: list[tuple[str, str | None, str]] = []
+    editable_mode = False
+    build_lib: str | None
+
+    def initialize_options(self) -> None:
+        """Nothing is known yet."""
+        self.build_lib = None
+
+    def finalize_options(self) -> None:
+        """Take the build folder from `build`."""
+        self.set_undefined_options("build", ("build_lib", "build_lib"))
+
+    def run(self) -> None:
+        """Copy."""
+        if not self.editable_mode:
+            for source, target in zip(self.get_source_files(), self.get_outputs(), strict=True):
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def get_source_files(self) -> list[str]:
+        """For the sdist."""
+        paths = sorted(path for path in (ROOT / "backends").rglob("*") if path.is_file() and path.suffix != ".pyc")
+        return [str(path.relative_to(ROOT)) for path in paths]
+
+    def get_outputs(self) -> list[str]:
+        """For the wheel."""
+        return [f"{self.build_lib}/pyserver/{source}" for source in self.get_source_files()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """For editable installs."""
+        return {}
+
+
 class BuildExt(build_ext):
     """`build_ext --inplace` makes a checkout runnable: the messages as well."""
 
@@ -107,15 +144,15 @@ class BuildExt(build_ext):
 
 
 class Build(build):
-    """The messages are a part of every build."""
+    """The messages and the backends are a part of every build."""
 
-    sub_commands = [*build.sub_commands, ("build_proto", None)]
+    sub_commands = [*build.sub_commands, ("build_proto", None), ("build_backends", None)]
 
 
 setup(
     version=version(),
     packages=find_namespace_packages(include=["pyserver", "pyserver.*"]),
-    package_data={"pyserver": ["py.typed", "proto/*.desc", "proto/*.pyi", "core/*.pyi"]},
+    package_data={"": ["*.pyi"], "pyserver": ["py.typed", "proto/*.desc"]},
     ext_modules=extensions(),
-    cmdclass={"build": Build, "build_ext": BuildExt, "build_proto": BuildProto},
+    cmdclass={"build": Build, "build_ext": BuildExt, "build_proto": BuildProto, "build_backends": BuildBackends},
 )

@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.instance.console import MAX_LINE, escaped
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
@@ -45,8 +46,7 @@ class LoadError(ServerError):
 class Instance(Dispatcher):
     """An instance that lives once: a `Supervisor` makes the next one.
 
-    `on_change` is called when it becomes ready, when it stops being so, and when its process is gone. `ahead` is how
-    many payloads it is sent at least: 2 lets the next one lie ready while one is executed.
+    `on_change` is called when it becomes ready, when it stops being so, and when its process is gone.
     """
 
     def __init__(
@@ -55,9 +55,8 @@ class Instance(Dispatcher):
         requests: RequestMemory,
         clock: Clock,
         on_change: Callable[[Instance], None],
-        ahead: int = 1,
     ) -> None:
-        super().__init__(spec.name, spec.model_name, spec.version, requests, ahead)
+        super().__init__(spec.name, spec.model_name, spec.version, requests, spec.ahead)
         self.spec = spec
         self.state = State.SPAWNED
         self.reason = ""
@@ -78,11 +77,16 @@ class Instance(Dispatcher):
         return self.state is State.READY and self._accepting
 
     @property
+    def gone(self) -> bool:
+        """Whether its process has been, and is reaped."""
+        return self._gone.done()
+
+    @property
     def pid(self) -> int:
         """The stub's process id; 0 before it is started."""
         return self._process.pid if self._process else 0
 
-    async def load(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
+    async def start(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
         """Start the process and import the model; its completed configuration (JSON) if it was asked for and has one.
 
         LoadError, with nothing left behind, if the model does not load, or says nothing for `timeout` seconds.
@@ -92,6 +96,7 @@ class Instance(Dispatcher):
             hello = await self._answer_of(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
+            log.info("%s: process %d, Python %s", self.name, self.pid, escaped(str(hello.get("python"))[:40]))
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))
             config = (await self._answer_of(messages.LOADED, timeout)).get("config")
         except BaseException as error:
@@ -186,9 +191,11 @@ class Instance(Dispatcher):
         level, message = said.get("level"), said.get("message")
         if not isinstance(level, int) or not isinstance(message, str):
             raise MessageError("a log record without level or message")
+        if self._process is None or not self._process.console.admits():
+            return
         extra = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
         where = f"{said.get('file', '')}:{said.get('line', 0)}"
-        model_log.log(level, "%s: %s: %s", self.name, where, message, extra=extra)
+        model_log.log(level, "%s: %s: %s", self.name, escaped(where), escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 
@@ -241,10 +248,7 @@ class Instance(Dispatcher):
         """What it died of, when, and its last words."""
         process = self._process
         assert process is not None
-        if self._verdict:
-            cause = f"killed by the server: {self._verdict}"
-        else:
-            cause = process.outcome()
+        cause = f"killed by the server: {self._verdict}" if self._verdict else process.outcome()
         if self.state in (State.SPAWNED, State.LOADING):
             cause += " while loading"
         elif any(number <= begun and not flight.executed for number, flight in self._flights.items()):

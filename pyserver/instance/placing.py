@@ -14,7 +14,7 @@ NO_BLOCK = -1
 
 
 class Placed(NamedTuple):
-    """The inputs of a payload: `offset` of the block they were copied to (NO_BLOCK if none was), each request's windows.
+    """The inputs of a payload: the block they were copied to (NO_BLOCK if none was), and each request's windows.
 
     `lent` are the blocks of bodies received in place, which windows may point into.
     """

@@ -16,7 +16,8 @@ class InstanceSpec:
 
     `name` is Triton's (`m_0_0`), `kind` is CPU, GPU, MODEL or AUTO. Directories and `model_file` are absolute paths;
     `model_file` is the model's own or its backend's. `environment` holds all the environment variables of the process.
-    `response_bytes` bounds the memory that its responses may hold; 0 leaves it to the size of the arena.
+    `response_bytes` bounds the memory that its responses may hold; 0 leaves it to the size of the arena. `ahead` is how
+    many payloads it is sent at least: 2 lets the next one lie ready while one is executed.
     """
 
     name: str
@@ -33,6 +34,7 @@ class InstanceSpec:
     environment: Mapping[str, str] = field(hash=False)
     title: str = "pyserver stub"
     response_bytes: int = 0
+    ahead: int = 1
     boot: str = BOOT
 
     def load_fields(self, complete_config: bool) -> dict[str, object]:

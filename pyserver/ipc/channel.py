@@ -84,10 +84,7 @@ class Channel:
         MessageError for a part that does not belong where it is.
         """
         while True:
-            try:
-                message = self.sock.recv(MAX_MESSAGE)
-            except ConnectionError:
-                return b""
+            message = self._recv()
             # The high bytes of a record's kind are zero unless it is a part.
             if message[2:4] != b"\xff\xff":
                 if self._parts and message:
@@ -103,6 +100,16 @@ class Channel:
         self._records.clear()
         self._ready.clear()
         self._parts.clear()
+
+    def _recv(self) -> bytes:
+        # A side that closes with messages unread resets the connection. That is told once, and before what it had
+        # said until then.
+        for _ in range(2):
+            try:
+                return self.sock.recv(MAX_MESSAGE)
+            except ConnectionError:
+                pass
+        return b""
 
     def _send(self, message: bytes) -> bool:
         try:

@@ -25,7 +25,7 @@ import struct
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
 VERSION = 1
-MAX_MESSAGE = 128 * 1024
+MAX_MESSAGE = 64 * 1024
 """No message is longer (bytes): both sides give their sockets buffers that hold several."""
 
 # server -> stub
@@ -131,7 +131,8 @@ def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
     """The records of a message from a stub, in order, all read before any is acted on.
 
     (RESPONSE, key, code, flags, layout, windows, extras);
-    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold ones. MessageError for anything else.
+    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold ones. MessageError for
+    anything else.
     """
     records: List[Tuple[Any, ...]] = []
     for kind, start, stop in _split(message, STUB_KINDS):

@@ -8,21 +8,27 @@ from typing import Any
 
 from pyserver.errors import ServerError
 from pyserver.payload import Pending
-from pyserver.types import InferResponse
+from pyserver.types import InferResponse, Tensor
 
 
 class Answer(asyncio.Future[InferResponse]):
-    """The one response to a request; cancelling it tells the scheduler that nobody waits any more."""
+    """The one response to a request; cancelling it tells the scheduler that nobody waits any more.
+
+    `restore`, where there is one, has a last look at the outputs.
+    """
 
     pending: Pending | None = None
     abandon: Callable[[Pending], None] | None = None
+    restore: Callable[[list[Tensor]], None] | None = None
 
     def answer(self, response: InferResponse, final: bool) -> None:
         """Take the response; if nobody waits for it any more, give its memory back."""
         if self.done():
             response.release()
-        else:
-            self.set_result(response)
+            return
+        if self.restore is not None:
+            self.restore(response.outputs)
+        self.set_result(response)
 
     def fail(self, error: ServerError) -> None:
         """Take the error."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pyserver.errors import ServerError
+from pyserver.errors import ServerError, unsupported
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
@@ -39,6 +39,7 @@ class Model:
         self.version = version
         self.config = config
         self.config_json = config_json
+        self.decoupled = bool(config.model_transaction_policy.decoupled)
         self.load_seconds = 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -53,13 +54,12 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(supervisor.ready for supervisor in self.supervisors)
 
-    @property
-    def decoupled(self) -> bool:
-        """Whether the model may give any number of responses to one request."""
-        return bool(self.config.model_transaction_policy.decoupled)
-
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
+        if self.decoupled:
+            raise unsupported(
+                f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
+            )
         rows = self._signature.check(request)
         nbytes = 0
         for tensor in request.inputs:
@@ -68,6 +68,8 @@ class Model:
         pending = Pending(request, answer, self._clock(), rows, nbytes)
         answer.pending = pending
         answer.abandon = self.scheduler.cancel
+        if self._signature.reshapes:
+            answer.restore = self._signature.restore
         self.scheduler.submit(pending)
         self.statistics.touch()
         return answer

@@ -49,7 +49,7 @@ class Signature:
         self.inputs = {spec.name: spec for spec in inputs}
         self.outputs = {spec.name: spec for spec in outputs}
         self._required = sum(not spec.optional for spec in self.inputs.values())
-        self._reshapes = any(spec.reshape is not None for spec in (*self.inputs.values(), *self.outputs.values()))
+        self.reshapes = any(spec.reshape is not None for spec in (*self.inputs.values(), *self.outputs.values()))
 
     @classmethod
     def of(cls, model: str, config: Any) -> Signature:
@@ -68,7 +68,7 @@ class Signature:
             rows = self._check_inputs(request)
         if request.outputs:
             self._check_outputs(request)
-        if self._reshapes:
+        if self.reshapes:
             self._reshape(request, rows)
         return rows
 
@@ -247,8 +247,6 @@ class Signature:
 
     def restore(self, outputs: Iterable[Tensor]) -> None:
         """Give reshaped outputs the shape that the configuration's `dims` promise to clients."""
-        if not self._reshapes:
-            return
         for tensor in outputs:
             spec = self.outputs.get(tensor.name)
             if spec is not None and spec.reshape is not None:

@@ -25,7 +25,7 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
     default = request.binary_output
     buffers: list[Buffer] = [b""]
     key: list[object] = [response.model_name, response.model_version]
-    plain = response.parameters is None
+    plain = not response.parameters
     size = 0
     for tensor in response.outputs:
         data = tensor.data

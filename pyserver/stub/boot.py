@@ -4,20 +4,17 @@ It runs as a script, under an interpreter that need not have the server installe
 itself: as a bare package with this folder's parent for its path, none of whose own code runs.
 """
 
+import faulthandler
+import os
+import signal
 import sys
-
-# The script's folder stands first on the path: its modules are not for import by their bare names.
-if sys.path[0] == __file__.rpartition("/")[0]:
-    del sys.path[0]
-
-import os  # noqa: E402
-import signal  # noqa: E402
-import types  # noqa: E402
+import types
 
 STUB = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 CANNOT_START = 70
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def die_with_parent() -> None:
@@ -31,17 +28,24 @@ def die_with_parent() -> None:
 def ignore_signals() -> None:
     """Leave the end to the server: Ctrl-C reaches a whole process group, and finalize is still to be called.
 
-    Not SIG_IGN, which children would inherit: those that the model forks are to obey.
+    Not by SIG_IGN, which children inherit: what the model forks or starts obeys. A signal that arrives in a child
+    before that is so waits, blocked, until it is.
     """
-    stub = os.getpid()
 
-    def handle(number, _):  # type: ignore[no-untyped-def]
-        if os.getpid() != stub:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+    def obey() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+    for number in ENDING:
+        signal.signal(number, lambda *_: None)
+    os.register_at_fork(before=block, after_in_parent=release, after_in_child=obey)
 
 
 def set_title(title: str) -> None:
@@ -56,6 +60,8 @@ def set_title(title: str) -> None:
 
 def make_importable() -> None:
     """Put `pyserver` in place, and what models import before whatever the environment has under these names."""
+    if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(STUB):
+        del sys.path[0]  # as the script's folder: its modules are not to be found by their bare names
     package = types.ModuleType("pyserver")
     package.__path__ = [os.path.dirname(STUB)]
     sys.modules["pyserver"] = package
@@ -72,6 +78,8 @@ def main() -> int:
     """Become a stub."""
     die_with_parent()
     ignore_signals()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
     channel, requests, responses, title = sys.argv[1:]
     sys.argv = [""]
     set_title(title)

@@ -17,9 +17,7 @@ def test_versions(text: str, version: str) -> None:
 
 @pytest.mark.parametrize("text", [str(1 << 63), "9" * 20, "9" * 5000])
 def test_a_version_that_overflows_is_refused(text: str) -> None:
-    with pytest.raises(
-        ServerError, match="failed to get model version from specified version string '99*|9223"
-    ) as caught:
+    with pytest.raises(ServerError, match="failed to get model version from specified version string '9") as caught:
         parse_version(text)
     assert caught.value.code is ErrorCode.INVALID_ARG
     assert len(caught.value.message) < 300
@@ -36,7 +34,7 @@ def test_a_version_that_overflows_is_refused(text: str) -> None:
         (rest_path.MODEL, "/v2/models/m/versions/", None),
         (rest_path.MODEL, "/v2/models/m/versions/abc", None),
         (rest_path.MODEL, "/v2/models/m/versions/-1", None),
-        (rest_path.MODEL, "/v2/models/m/versions/١", None),
+        (rest_path.MODEL, "/v2/models/m/versions/\u0661", None),
         (rest_path.INFER, "/v2/models/m/infer", {"name": "m", "version": None}),
         (rest_path.INFER, "/v2/models/m/versions/3/infer", {"name": "m", "version": "3"}),
         (rest_path.INFER, "/v2/models/m/infer\n", None),

@@ -188,8 +188,36 @@ def test_the_memory_for_headers_is_bounded() -> None:
     assert len(rest_request._memory) <= rest_request._MEMORY_ENTRIES
 
 
+def test_an_id_in_front_is_no_other_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    given({"id": "1", "inputs": [binary("ids")]}, FLOATS)
+    monkeypatch.setattr(rest_request, "_parse", None)
+    for id in ("2", "", "a b"):
+        request = given({"id": id, "inputs": [binary("ids")]}, FLOATS)
+        assert (request.id, request.inputs[0].name) == (id, "ids")
+    assert given({"inputs": [binary("ids")]}, FLOATS).id == ""
+    assert (
+        given(json.dumps({"id": "3", "inputs": [binary("ids")]}).replace('{"id": ', '{ "id":').encode(), FLOATS).id
+        == "3"
+    )
+
+
+@pytest.mark.parametrize("id", ["ä", 'a"b', "a\\b", "\n", "x"])
+def test_ids_of_all_kinds(id: str) -> None:
+    for _ in range(2):
+        assert given({"id": id, "inputs": [binary("all")]}, FLOATS).id == id
+        assert given({"inputs": [binary("all")], "id": id}, FLOATS).id == id
+        assert given({"inputs": [binary("all")]}, FLOATS).id == ""
+
+
+def test_an_id_may_not_come_twice() -> None:
+    text = json.dumps({"inputs": [binary("twice")]})[1:]
+    assert "a key occurs twice" in refused(b'{"id":"1","id":"2",' + text.encode(), FLOATS)
+
+
 @pytest.mark.parametrize(
-    "document", [{"id": "1", "inputs": [binary()]}, {"inputs": [plain([0, 1, 2, 3]), binary("y")]}], ids=str
+    "document",
+    [{"inputs": [plain([0, 1, 2, 3]), binary("y")]}, {"inputs": [binary("z")], "id": "last"}],
+    ids=["data", "id"],
 )
 def test_what_will_not_come_again_is_not_kept(document: dict[str, Any]) -> None:
     given(document, FLOATS)
@@ -239,7 +267,7 @@ def test_header_lengths_that_are_none(text: str) -> None:
         (7, b"\xff\xfe", "failed to parse the request JSON buffer: "),
         (7, b'{"id":"\xff","inputs":[]}', "failed to parse the request JSON buffer: "),
         (8, {}, "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"),
-        (8, [], "Unable to parse 'inputs': attempt to access non-existing object member 'inputs': the body is an array"),
+        (8, [], "attempt to access non-existing object member 'inputs': the body is an array"),
         (8, "text", "attempt to access non-existing object member 'inputs': the body is the string 'text'"),
         (9, {"inputs": {}}, "Unable to parse 'inputs': attempt to access JSON non-array as array: got an object"),
         (9, {"inputs": [], "outputs": "o"}, "Unable to parse 'outputs': attempt to access JSON non-array as array"),
@@ -296,11 +324,11 @@ def test_header_lengths_that_are_none(text: str) -> None:
             "Unable to parse JSON bytes array: attempt to access JSON non-string as string",
         ),
         (14, {"inputs": [plain([300], "UINT8", [1])]}, "Unable to parse 'data': UINT8 doesn't hold this integer"),
-        (15, {"inputs": [plain(1)]}, "Unable to parse 'data': attempt to access JSON non-array as array: got the number 1"),
+        (15, {"inputs": [plain(1)]}, "Unable to parse 'data': attempt to access JSON non-array as array: got the"),
         (15, {"inputs": [plain("abc")]}, "Unable to parse 'data': attempt to access JSON non-array as array"),
         (16, {"inputs": [binary(datatype="FLOAT")]}, "invalid datatype for input x: got 'FLOAT'"),
         (16, {"inputs": [plain([1], datatype="fp32")]}, "invalid datatype for input x"),
-        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for model 'm'"),
+        (29, {"inputs": [binary("B", size=20)]}, "unexpected size for input 'B', expecting 4 additional bytes for"),
         (29, {"inputs": [binary("B", size=(1 << 64) - 1)]}, "unexpected size for input 'B', expecting"),
         (30, {"inputs": [binary(size=12)]}, "unexpected additional input data for model 'm'"),
         (30, {"inputs": []}, "unexpected additional input data for model 'm': the body has 16 bytes after its JSON of"),
@@ -328,17 +356,17 @@ def test_header_lengths_that_are_none(text: str) -> None:
             {"inputs": [], "parameters": {"triton_x": 1}},
             "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified.",
         ),
-        (40, {"inputs": [], "parameters": {"priority": "1"}}, "Unable to parse 'priority': attempt to access JSON non-"),
-        (40, {"inputs": [], "parameters": {"priority": -1}}, "non-unsigned-integer as unsigned-integer: got the number -1"),
+        (40, {"inputs": [], "parameters": {"priority": "1"}}, "Unable to parse 'priority': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"priority": -1}}, "unsigned-integer as unsigned-integer: got the number -1"),
         (40, {"inputs": [], "parameters": {"timeout": 1.5}}, "Unable to parse 'timeout': attempt to access JSON non-"),
-        (40, {"inputs": [], "parameters": {"sequence_start": 1}}, "Unable to parse 'sequence_start': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"sequence_start": 1}}, "Unable to parse 'sequence_start': attempt to"),
         (40, {"inputs": [], "parameters": {"sequence_end": "no"}}, "non-boolean as boolean: got the string 'no'"),
-        (40, {"inputs": [], "parameters": {"sequence_id": True}}, "Unable to parse 'sequence_id': attempt to access JSON"),
-        (40, {"inputs": [], "parameters": {"sequence_id": 1.0}}, "Unable to parse 'sequence_id': attempt to access JSON"),
+        (40, {"inputs": [], "parameters": {"sequence_id": True}}, "Unable to parse 'sequence_id': attempt to"),
+        (40, {"inputs": [], "parameters": {"sequence_id": 1.0}}, "Unable to parse 'sequence_id': attempt to"),
         (40, {"inputs": [], "parameters": {"binary_data_output": 1}}, "Unable to parse 'binary_data_output'"),
         (40, {"inputs": [], "outputs": [{"name": "o", "parameters": {"binary_data": 1}}]}, "of output 'o'"),
         (41, {"inputs": [], "parameters": []}, "failed to get request params.: attempt to get members for non-object"),
-        (41, {"inputs": [], "id": 5}, "Unable to parse 'id': attempt to access JSON non-string as string: got the number 5"),
+        (41, {"inputs": [], "id": 5}, "Unable to parse 'id': attempt to access JSON non-string as string: got the"),
         (41, {"inputs": [{**binary(), "parameters": 3}]}, "Unable to parse 'parameters': attempt to get members for"),
     ],
 )  # fmt: skip
@@ -387,7 +415,9 @@ def test_json_has_a_limit_and_binary_data_none() -> None:
 
 def test_json_data_may_not_outgrow_the_limit() -> None:
     body, _ = body_of({"inputs": [plain([1] * 100, "FP64", [100])]})
-    with pytest.raises(ServerError, match="exceeds the maximum allowed 400 bytes.*of input 'x'.*--http-max-input-size"):
+    with pytest.raises(
+        ServerError, match=r"exceeds the maximum allowed 400 bytes.*of input 'x'.*--http-max-input-size"
+    ):
         decode(body.replace(b" ", b""), None, "m", max_json_size=400)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pyserver.dataplane import DataPlane
     from pyserver.frontend.rest.app import RestApplication
 
+# Whatever else a Content-Length may be, Tornado refuses it.
+_NUMBER = re.compile("[0-9]{1,18}")
+
 
 @stream_request_body
 class Handler(RequestHandler):
@@ -25,6 +29,7 @@ class Handler(RequestHandler):
 
     body: bytearray
     _chunks: int
+    _early = False
 
     @property
     def rest(self) -> RestApplication:
@@ -47,11 +52,9 @@ class Handler(RequestHandler):
         self._chunks = 0
 
     def set_default_headers(self) -> None:
-        """Content-Type and Content-Length are all that a client gets, and `close` where this is its last answer."""
+        """Content-Type and Content-Length are all that a client gets."""
         for name in ("Server", "Date", "Content-Type"):
             self.clear_header(name)
-        if self.rest.closing:
-            self.set_header("Connection", "close")
 
     def compute_etag(self) -> str | None:
         """No Etag: nobody caches an answer of a model server."""
@@ -60,7 +63,8 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         """The headers are here: refuse a body that says it is too large before it is sent."""
         size = self.request.headers.get("Content-Length", "0")
-        if size.isdigit() and int(size) > self.rest.limits.max_body_size:
+        if _NUMBER.fullmatch(size) and int(size) > self.rest.limits.max_body_size:
+            self._early = True
             raise limits.body_too_large(int(size), self.rest.limits)
 
     def data_received(self, chunk: bytes) -> None:
@@ -77,6 +81,7 @@ class Handler(RequestHandler):
     def refuse(self, error: ServerError) -> None:
         """Answer with `error` before the body has ended, which ends the connection."""
         self.body = bytearray()
+        self._early = True
         self.send_error(status.HTTP[error.code], exc_info=(type(error), error, None))
 
     def reply(self, body: bytes = b"", content_type: str = infer.JSON, status_code: int = status.OK) -> None:
@@ -84,6 +89,7 @@ class Handler(RequestHandler):
         self.set_status(status_code)
         if body:
             self.set_header("Content-Type", content_type)
+        self.take_leave()
         self.finish(body)
 
     def reply_json(self, value: object) -> None:
@@ -95,6 +101,12 @@ class Handler(RequestHandler):
         self.set_status(answer.status, status.http_reason(answer.status))
         for name, value in answer.headers():
             self.set_header(name, value)
+        self.take_leave()
+
+    def take_leave(self) -> None:
+        """Say so where this is the last answer on its connection."""
+        if self.rest.closing or self._early:
+            self.set_header("Connection", "close")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """`{"error": ...}` for whatever was raised."""

@@ -1,0 +1,55 @@
+# make demo: everything from a checkout to real predictions; needs Python (3.10 or newer) with pip, and a C compiler.
+# The rest: serve, test, lint, bench, parity, test-install, clean. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null)
+
+.PHONY: demo serve test lint bench parity test-install clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m examples.demo
+
+serve: $(VENV)/.installed
+	$(BIN)/python -m examples.demo --serve $(OPTIONS)
+
+test: $(VENV)/.installed
+	$(BIN)/python -bb -m pytest -m "not parity and not heavy" $(OPTIONS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tools benchmarks tests/support tests/e2e tests/parity tests/conftest.py examples/demo.py examples/digits/train.py
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.compare --short $(OPTIONS)
+
+parity: $(VENV)/.installed
+	$(BIN)/python -m pytest -m parity tests/parity $(OPTIONS)
+
+test-install: $(VENV)/.installed
+	$(BIN)/python -m tools.installation $(OPTIONS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	find pyserver -name '*.so' -delete
+	rm -f pyserver/proto/messages.desc
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment with what it takes to build. Some Pythons come without ensurepip: then pip installs itself into it.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "$(PYTHON) is Python %d.%d, pyserver needs 3.10 or newer: make PYTHON=..." % v[:2])'
+	@command -v $${CC:-cc} >/dev/null || { echo "no C compiler: install one, or name one in CC" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --without-pip --clear $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
+	@touch $@
+
+# The package itself, in place, with all that its tests, linters and demo need: Python files may change without a new
+# installation, what is compiled may not.
+$(VENV)/.installed: $(VENV)/.made $(SOURCES)
+	@echo "installing into $(VENV): a minute or two the first time"
+	$(PIP) install "setuptools>=77" "cython>=3.2,<3.3" "grpcio-tools>=1.66"
+	$(PIP) install --no-build-isolation --editable ".[test,lint]"
+	@touch $@

@@ -1,0 +1,61 @@
+"""MLServer, in an environment of its own: one identity runtime, one worker process beside the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.peers.peer import NotOfferedError, Request, V2Peer
+from benchmarks.workloads.workload import Workload
+from tools.environments import environment
+from tools.process import ForeignProcess
+from tools.triton import free_ports
+
+REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22"]
+RUNTIME = """
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec, StringCodec
+from mlserver.types import InferenceResponse
+
+
+class Identity(MLModel):
+    async def predict(self, payload):
+        (given,) = payload.inputs
+        codec = StringCodec if given.datatype == "BYTES" else NumpyCodec
+        output = codec.encode_output("OUTPUT", codec.decode_input(given))
+        return InferenceResponse(model_name=self.name, outputs=[output])
+"""
+
+
+class MLServer(ForeignProcess):
+    """`mlserver start` on a folder with the two identity models."""
+
+    def __init__(self, folder: Path) -> None:
+        home = environment("mlserver", REQUIREMENTS)
+        self._ports = free_ports(3)
+        http, grpc, metrics = self._ports
+        settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+        settings |= {"parallel_workers": 1, "debug": False, "use_structured_logging": False}
+        settings |= {"grpc_max_message_length": 256 << 20}
+        for name in ("identity_fp32", "identity_bytes"):
+            (folder / name).mkdir()
+            (folder / name / "runtime.py").write_text(RUNTIME)
+            model = {"name": name, "implementation": "runtime.Identity"}
+            (folder / name / "model-settings.json").write_text(json.dumps(model))
+        (folder / "settings.json").write_text(json.dumps(settings))
+        super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver")
+
+    def wait_listening(self, timeout: float = 60) -> None:
+        """It says nothing of use: its ports are ours, and readiness is asked for."""
+        http, grpc, metrics = (f"127.0.0.1:{port}" for port in self._ports)
+        self.addresses = {"HTTPService": http, "GRPCInferenceService": grpc, "Metrics Service": metrics}
+
+
+class MLServerPeer(V2Peer):
+    """V2 without the binary extension for REST."""
+
+    def request(self, workload: Workload) -> Request:
+        """As of any V2 server, but for the binary extension."""
+        if workload.form == "binary":
+            raise NotOfferedError("MLServer has no binary extension")
+        return super().request(workload)

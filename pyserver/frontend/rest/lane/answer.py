@@ -1,0 +1,106 @@
+"""An answer's way to the wire: its head in bytes, and which of its buffers are joined and which go as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from pyserver.errors import ServerError
+from pyserver.frontend.rest.infer import Answer, failure
+from pyserver.protocol import status
+from pyserver.types import Buffer
+
+JOINED = 32 * 1024
+"""Up to so many bytes an answer is copied into one piece, and its memory given back at once: that is cheaper than to
+have the kernel gather it."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_BINARY_200 = (
+    b"HTTP/1.1 200 OK\r\n%bContent-Type: application/octet-stream\r\nContent-Length: %d\r\n"
+    b"Inference-Header-Content-Length: %d\r\n\r\n"
+)
+_JSON_200 = b"HTTP/1.1 200 OK\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_PERSISTENT, _CLOSE, _PERSISTENT_1_0 = b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+
+
+def connection_line(keep: bool, http_1_0: bool) -> bytes:
+    """The Connection header that an answer needs, with its line end; empty where the version's default is meant."""
+    if not keep:
+        return _CLOSE
+    return _PERSISTENT_1_0 if http_1_0 else _PERSISTENT
+
+
+def head_of(answer: Answer, connection: bytes) -> bytes:
+    """Status line and headers; `connection` is a `connection_line`."""
+    if answer.status == status.OK and not answer.extra:
+        if answer.header_length is None:
+            return _JSON_200 % (connection, answer.size)
+        return _BINARY_200 % (connection, answer.size, answer.header_length)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers())
+    line = f"HTTP/1.1 {answer.status} {status.http_reason(answer.status)}\r\n"
+    return line.encode("latin-1") + connection + lines.encode("latin-1") + b"\r\n"
+
+
+def refusal(error: ServerError) -> bytes:
+    """The whole answer to something that was no request of any use; the connection closes after it."""
+    answer = failure(error)
+    return b"".join((head_of(answer, _CLOSE), *answer.buffers))
+
+
+BufferWriter = Callable[[asyncio.Transport, Sequence[Buffer]], None]
+
+
+def write_gathered(transport: asyncio.Transport, buffers: Sequence[Buffer]) -> None:
+    """Under uvloop: one writev. What the kernel doesn't take now, uvloop holds by reference.
+
+    It drops those references before it calls `resume_writing` (with a low-water mark of 0), and never reads them after
+    `connection_lost`: until either the buffers' memory has to stay as it is. With `get_write_buffer_size() == 0`
+    directly after the call, it has already let go of them.
+    """
+    transport.writelines(buffers)
+
+
+def write_in_turn(transport: asyncio.Transport, buffers: Sequence[Buffer]) -> None:
+    """Under asyncio's own loops: one send a buffer.
+
+    Up to 3.11 what the kernel doesn't take is copied; from 3.12 on it is held by reference, on the same terms as under
+    uvloop. `writelines` would join all of them up to 3.11, and doesn't call `pause_writing` in early 3.12.
+    """
+    for buffer in buffers:
+        transport.write(buffer)
+
+
+def writer_for(loop: asyncio.AbstractEventLoop) -> BufferWriter:
+    """How `loop`'s transports are best given several buffers."""
+    return write_gathered if type(loop).__module__.startswith("uvloop") else write_in_turn
+
+
+def gathered(head: bytes, buffers: Sequence[Buffer]) -> list[Buffer]:
+    """`head` and `buffers` in order, small neighbours joined."""
+    parts: list[Buffer] = []
+    small: list[Buffer] = [head]
+    for buffer in buffers:
+        if len(buffer) > JOINED:
+            parts.append(b"".join(small))
+            parts.append(buffer)
+            small = []
+        else:
+            small.append(buffer)
+    parts.append(b"".join(small))
+    return [part for part in parts if part]
+
+
+_TCP_CLOSE = 7  # linux/tcp_states.h
+
+
+def is_reset(transport: asyncio.Transport) -> bool:
+    """Whether the peer has answered what we wrote with a reset: there is nobody at the other end."""
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except OSError:
+        return True
+    return bool(info[0] == _TCP_CLOSE)

@@ -1,0 +1,196 @@
+"""The server of the lane: its socket, what its connections share, their clock, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tornado.httputil import HTTPServerConnectionDelegate
+
+from pyserver.errors import ServerError, unavailable
+from pyserver.frontend.address import listen
+from pyserver.frontend.rest.lane.answer import BufferWriter, write_in_turn, writer_for
+from pyserver.frontend.rest.lane.connection import Connection
+from pyserver.frontend.rest.lane.head import Head
+from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol import compression
+
+if TYPE_CHECKING:
+    from pyserver.dataplane import DataPlane
+
+AccessLog = Callable[[str, str, str, int, int, float], None]
+"""Called after each answer: client's address, method, target, status, bytes of the body, seconds since the request."""
+
+_RECEIVED_AT_ONCE = 64 * 1024
+_BACKLOG = 1024
+_MAX_HEADS = 1024
+_MAX_REMEMBERED = 2048
+_BEATS = 8
+"""The connections are looked at in so many groups, one after another, each once a second."""
+_BEYOND = 64
+"""How many connections over the limit may be open just to be told so."""
+
+
+class LaneServer:
+    """Serves HTTP/1.1 at `address`:`port` (0 for any free port).
+
+    Inferences go to `data_plane`, all else to `application`; so does an inference whose head makes `divert` true, for
+    what only the application knows to do (it is asked once a head, not once a request). `access_log` hears of every
+    answer; the application itself should then log none.
+    """
+
+    def __init__(
+        self,
+        application: HTTPServerConnectionDelegate,
+        data_plane: DataPlane,
+        address: str,
+        port: int,
+        limits: Limits,
+        *,
+        access_log: AccessLog | None = None,
+        divert: Callable[[Head], bool] | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        self.application = application
+        self.data_plane = data_plane
+        self.limits = limits
+        self.access_log = access_log
+        self.loop: asyncio.AbstractEventLoop
+        self.write_buffers: BufferWriter = write_in_turn
+        # One read is used up before the next begins, so one buffer serves all connections.
+        self.buffer = bytearray(_RECEIVED_AT_ONCE)
+        self.view = memoryview(self.buffer)
+        self.heads: dict[bytes, Head] = {}
+        self._address = address
+        self._port = port
+        self._divert = divert
+        self._reuse_port = reuse_port
+        self._servers: list[asyncio.Server] = []
+        self._groups: list[set[Connection]] = [set() for _ in range(_BEATS)]
+        self._admitted = 0
+        self._beat = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._empty = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen. ServerError if the port is taken."""
+        self.loop = asyncio.get_running_loop()
+        self.write_buffers = writer_for(self.loop)
+        sockets = listen(self._address, self._port, self._reuse_port)
+        self._port = int(sockets[0].getsockname()[1])
+        for bound in sockets:
+            self._servers.append(await self.loop.create_server(self._connection, sock=bound, backlog=_BACKLOG))
+        self._timer = self.loop.call_later(1 / _BEATS, self._tick)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened to."""
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(map(len, self._groups))
+
+    def _connection(self) -> Connection:
+        return Connection(self)
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections. Those that are open go on."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, timeout: float) -> int:
+        """Answer what has been asked and close all connections, idle ones at once; after `timeout` seconds, abort.
+
+        Returns how many had to be aborted.
+        """
+        self.stop_accepting()
+        # What has reached our socket by now has been asked: let the loop read it.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        self._draining = True
+        for connection in self._all():
+            connection.drain()
+        late = 0
+        if self._all():
+            try:
+                await asyncio.wait_for(self._empty.wait(), timeout)
+            except asyncio.TimeoutError:
+                late = await self._abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        return late
+
+    async def _abort(self) -> int:
+        late = self._all()
+        for connection in late:
+            connection.abort()
+        if late:
+            await self._empty.wait()
+        return len(late)
+
+    def _all(self) -> list[Connection]:
+        return [connection for group in self._groups for connection in group]
+
+    # What the connections ask.
+
+    def admit(self, connection: Connection) -> ServerError | None:
+        """A new connection; what to refuse it with, if there is no room."""
+        self._admitted += 1
+        self._groups[self._admitted % _BEATS].add(connection)
+        limit, count = self.limits.max_connections, self.connections
+        if self._draining:
+            return unavailable("Server exiting")
+        if count <= limit:
+            return None
+        if count > limit + _BEYOND:
+            connection.abort()
+        return unavailable(
+            f"{limit} connections are open, the maximum allowed. Use --http-max-connections to increase the limit."
+        )
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        for group in self._groups:
+            group.discard(connection)
+        if self._draining and not self.connections:
+            self._empty.set()
+
+    def diverts(self, head: Head) -> bool:
+        """Whether the application answers an inference: compressed bodies, and what `divert` says."""
+        assert head.infer is not None
+        encoding, accepted = head.infer.content_encoding, head.infer.accept_encoding
+        if (encoding or "identity").lower() != "identity" or (accepted and compression.choose(accepted)):
+            return True
+        return self._divert is not None and self._divert(head)
+
+    def remember(self, block: bytes, head: Head) -> None:
+        """Clients send the same head again and again: parse it once. Long ones, and ever new ones, aren't worth it."""
+        if len(block) > _MAX_REMEMBERED:
+            return
+        if len(self.heads) >= _MAX_HEADS:
+            self.heads.clear()
+        self.heads[block] = head
+
+    def log_answer(self, remote_ip: str, head: Head, status: int, size: int, started: float) -> None:
+        """Tell the access log."""
+        if self.access_log is not None:
+            self.access_log(remote_ip, head.method, head.target, status, size, self.loop.time() - started)
+
+    # Time.
+
+    def _tick(self) -> None:
+        self._timer = self.loop.call_later(1 / _BEATS, self._tick)
+        self._beat = (self._beat + 1) % _BEATS
+        now = self.loop.time()
+        for connection in list(self._groups[self._beat]):
+            connection.check_time(now)
+
+    def check_time(self, now: float) -> None:
+        """Look at every connection as if it were `now` (the loop's time, seconds)."""
+        for connection in self._all():
+            connection.check_time(now)

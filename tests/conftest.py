@@ -1,0 +1,133 @@
+"""Real servers for the tests that need one, and the check that the suite leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.support.repositories import MODELS
+from tools import proc
+from tools.process import ServerProcess, pyserver_command
+from tools.triton import TritonServer
+
+Serve = Callable[..., ServerProcess]
+
+MARK = f"PYSERVER_TEST_SESSION={uuid.uuid4()}"
+SERVERS = pytest.StashKey[dict[ServerProcess, int]]()
+LOG_LINES_SHOWN = 80
+GRACE_SECONDS = 5
+"""A process that was killed, and what it mapped, takes a moment to go."""
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server", choices=("pyserver", "triton"), default="pyserver", help="whom the end-to-end tests talk to"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVERS] = {}
+    # Inherited by every process that a test starts: how the orphans among them are found.
+    name, _, value = MARK.partition("=")
+    os.environ[name] = value
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--server") == "triton":
+        for item in items:
+            if item.get_closest_marker("ours"):
+                item.add_marker(pytest.mark.skip(reason="a promise of ours, not of Triton's"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers said during a test beside its failure."""
+    report = yield
+    servers = item.config.stash[SERVERS]
+    if report.failed:
+        for server, first in servers.items():
+            said = server.lines[first:][-LOG_LINES_SHOWN:]
+            report.sections.append((f"log of {server.name} ({report.when})", "\n".join(said)))
+    if report.when == "teardown":
+        servers.update({server: len(server.lines) for server in servers})
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[Path]:
+    """Fail the suite for a process, a /dev/shm entry or a temporary file that it leaves; gives the servers' TMPDIR."""
+    shared_before = shared_memory()
+    with tempfile.TemporaryDirectory(prefix="pyserver-tests-") as folder:
+        yield Path(folder)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while left_behind(Path(folder), shared_before) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left_behind(Path(folder), shared_before) == []
+
+
+def left_behind(folder: Path, shared_before: set[Path]) -> list[str]:
+    orphans = [pid for pid in proc.marked(MARK) if pid != os.getpid()]
+    found = [f"process {pid}: {proc.command_line(pid)}" for pid in orphans]
+    # What another program's living process maps is not ours.
+    found += [str(entry) for entry in sorted(shared_memory() - shared_before) if not proc.mapped(entry)]
+    return found + [str(entry) for entry in sorted(folder.rglob("*"))]
+
+
+def shared_memory() -> set[Path]:
+    return set(Path("/dev/shm").iterdir())
+
+
+@pytest.fixture(scope="session")
+def make_server(request: pytest.FixtureRequest, nothing_left_behind: Path) -> Serve:
+    """Makes a server, not started yet: `make_server(repository, ..., options=[...], env={...})`."""
+    triton = request.config.getoption("--server") == "triton"
+
+    def make(*repositories: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None) -> ServerProcess:
+        if triton:
+            server: ServerProcess = TritonServer(*repositories, options=options)
+        else:
+            server = ServerProcess(pyserver_command(*repositories, options=options), "pyserver")
+        server.env.update({"TMPDIR": str(nothing_left_behind), **(env or {})})
+        request.config.stash[SERVERS][server] = 0
+        return server
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(make_server: Serve) -> Iterator[ServerProcess]:
+    """One server on all of tests/models, shared by the tests that leave it as it was."""
+    with make_server(MODELS) as running:
+        yield running
+
+
+@pytest.fixture
+def serve(request: pytest.FixtureRequest, make_server: Serve) -> Iterator[Serve]:
+    """Starts a server for this test: as `make_server`, and `ready=False` for one that won't be. It has to end well."""
+    with ExitStack() as stack:
+
+        def start(*repositories: Path, ready: bool = True, **how: Any) -> ServerProcess:
+            running = make_server(*repositories, **how)
+            stack.callback(end, running, request.config.stash[SERVERS])
+            return running.start(ready)
+
+        yield start
+
+
+def end(running: ServerProcess, servers: dict[ServerProcess, int]) -> None:
+    """Stop a server that a test has not stopped or killed itself."""
+    if not running.exited(0):
+        running.stop()
+    servers.pop(running, None)

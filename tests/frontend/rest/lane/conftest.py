@@ -1,0 +1,437 @@
+"""A lane over a data plane that echoes, a Tornado application, and clients that can misbehave; on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvloop
+from tornado.web import Application, RequestHandler, stream_request_body
+
+from pyserver.errors import ServerError, not_found
+from pyserver.frontend.rest.lane.connection import Connection
+from pyserver.frontend.rest.lane.server import LaneServer
+from pyserver.frontend.rest.limits import Limits
+from pyserver.types import InferRequest, InferResponse, Tensor
+
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+class Block:
+    """A piece of a pretended arena. Poisoned when released: whoever still reads it then reads nonsense."""
+
+    def __init__(self, plane: EchoPlane, data: bytearray) -> None:
+        self.plane = plane
+        self.data = data
+        self.view = memoryview(data)
+        self.held = True
+        plane.leases += 1
+
+    def release(self) -> None:
+        if self.held:
+            self.held = False
+            self.plane.leases -= 1
+            self.data[:] = b"\xee" * len(self.data)
+
+
+class EchoPlane:
+    """Answers with its inputs, out of memory of its own that is held until released. `hold` leaves answers to `answer`."""
+
+    def __init__(self) -> None:
+        self.leases = 0
+        self.reserved = 0
+        self.lends = True
+        self.hold = False
+        self.at_once = False
+        self.error: ServerError | None = None
+        self.pending: list[tuple[InferRequest, asyncio.Future[InferResponse]]] = []
+        self.requests: list[InferRequest] = []
+        self.cancelled = 0
+
+    def check(self, name: str, version: str) -> None:
+        if name != "echo":
+            raise not_found(f"Request for unknown model: '{name}' is not found")
+
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
+        if not self.lends:
+            return None
+        self.reserved += 1
+        return Block(self, bytearray(nbytes))
+
+    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+        if self.error is not None:
+            raise self.error
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[InferResponse] = loop.create_future()
+        self.requests.append(request)
+        self.pending.append((request, future))
+        if self.at_once:
+            self.answer()
+        elif not self.hold:
+            loop.call_soon(self.answer)
+        return future
+
+    def answer(self, index: int = 0) -> None:
+        """Answer the `index`th of what is pending, and give its memory back, as an executor does."""
+        request, future = self.pending.pop(index)
+        block = Block(self, bytearray(b"".join(bytes(tensor.data) for tensor in request.inputs)))
+        if request.lease is not None:
+            request.lease.release()
+        if future.cancelled():
+            self.cancelled += 1
+            block.release()
+            return
+        outputs, at = [], 0
+        for tensor in request.inputs:
+            size = len(tensor.data)
+            outputs.append(Tensor(tensor.name, tensor.datatype, tensor.shape, block.view[at : at + size]))
+            at += size
+        future.set_result(InferResponse(request.model_name, "1", request.id, outputs, None, block))
+
+    def drop_cancelled(self) -> None:
+        for index in reversed(range(len(self.pending))):
+            if self.pending[index][1].cancelled():
+                self.answer(index)
+
+
+class Hello(RequestHandler):
+    def get(self) -> None:
+        self.finish({"hello": self.get_argument("name", "world"), "from": self.request.remote_ip})
+
+    def post(self) -> None:
+        self.set_header("X-Length", str(len(self.request.body)))
+        self.finish(self.request.body)
+
+    def delete(self) -> None:
+        self.set_status(204)
+
+
+class Stream(RequestHandler):
+    """Pieces, each behind a flush; the pieces that could be sent are counted."""
+
+    sent = 0
+    closed = 0
+
+    async def get(self, count: str, size: str) -> None:
+        for _ in range(int(count)):
+            self.write(b"x" * int(size))
+            await self.flush()
+            Stream.sent += 1
+
+    def on_connection_close(self) -> None:
+        Stream.closed += 1
+
+
+class Silent(RequestHandler):
+    """Never answers."""
+
+    closed = 0
+
+    async def get(self) -> None:
+        await asyncio.Event().wait()
+
+    def on_connection_close(self) -> None:
+        Silent.closed += 1
+
+
+@stream_request_body
+class Upload(RequestHandler):
+    """Takes its body one piece at a time, each when `gate` is open."""
+
+    gate: asyncio.Event
+    lost = 0
+
+    def initialize(self) -> None:
+        self.received = 0
+        self.pieces = 0
+
+    async def data_received(self, chunk: bytes) -> None:
+        await self.gate.wait()
+        self.received += len(chunk)
+        self.pieces += 1
+
+    def post(self) -> None:
+        self.finish({"received": self.received})
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        Upload.lost += 1
+
+
+@stream_request_body
+class Impatient(RequestHandler):
+    """Answers before it has seen the body."""
+
+    def prepare(self) -> None:
+        self.set_status(403)
+        self.finish("no")
+
+    def data_received(self, chunk: bytes) -> None:
+        raise AssertionError("not wanted")
+
+    def post(self) -> None:
+        raise AssertionError("not wanted")
+
+
+class Broken(RequestHandler):
+    def get(self) -> None:
+        self.set_header("Content-Length", "10")
+        self.write(b"too short")
+        self.finish()
+
+
+def application() -> Application:
+    routes = [
+        ("/hello", Hello),
+        ("/stream/([0-9]+)/([0-9]+)", Stream),
+        ("/silent", Silent),
+        ("/upload", Upload),
+        ("/impatient", Impatient),
+        ("/broken", Broken),
+    ]
+    return Application(routes, log_function=lambda handler: None)
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    line: str = ""
+
+
+@dataclass
+class Client:
+    """A raw connection. It can send anything, and reads answers by the book."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    interim: int = 0
+    sent: bytes = field(default=b"", repr=False)
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def trickle(self, data: bytes) -> None:
+        """A byte in each turn of the loop."""
+        for at in range(len(data)):
+            self.writer.write(data[at : at + 1])
+            await asyncio.sleep(0)
+
+    async def reply(self, method: str = "POST") -> Reply:
+        """The next answer, after any interim ones."""
+        while True:
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            line, *lines = head[:-4].split("\r\n")
+            status = int(line.split(" ")[1])
+            if status != 100:
+                break
+            self.interim += 1
+        headers = dict(text.split(": ", 1) for text in lines)
+        body = b"" if method == "HEAD" or status in (204, 304) else await self._body(headers)
+        return Reply(status, headers, body, line)
+
+    async def _body(self, headers: dict[str, str]) -> bytes:
+        if "Content-Length" in headers:
+            return await self.reader.readexactly(int(headers["Content-Length"]))
+        if headers.get("Transfer-Encoding") != "chunked":
+            return await self.reader.read()
+        parts = []
+        while size := int(await self.reader.readline(), 16):
+            parts.append(await self.reader.readexactly(size))
+            assert await self.reader.readexactly(2) == b"\r\n"
+        assert await self.reader.readexactly(2) == b"\r\n"
+        return b"".join(parts)
+
+    async def at_end(self) -> bool:
+        """Whether the server has closed its half, with nothing more to read."""
+        return await asyncio.wait_for(self.reader.read(), 5) == b""
+
+    def eof(self) -> None:
+        self.writer.write_eof()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+    async def reset(self) -> None:
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that the other end of a socket does."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not condition():
+        assert loop.time() < end, "it never happened"
+        await asyncio.sleep(0.001)
+
+
+def infer_body(*tensors: bytes, id: str = "") -> tuple[bytes, int]:
+    """A body with UINT8 tensors, and its header length."""
+    inputs = ",".join(
+        f'{{"name":"IN{number}","datatype":"UINT8","shape":[{len(data)}],'
+        f'"parameters":{{"binary_data_size":{len(data)}}}}}'
+        for number, data in enumerate(tensors)
+    )
+    text = f'{{"id":"{id}","inputs":[{inputs}],"parameters":{{"binary_data_output":true}}}}'.encode()
+    return text + b"".join(tensors), len(text)
+
+
+def infer(*tensors: bytes, model: str = "echo", headers: str = "", chunks: int = 0, id: str = "") -> bytes:
+    """A request; in chunks of `chunks` bytes if that is not 0."""
+    body, length = infer_body(*tensors, id=id)
+    head = (
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: a\r\nInference-Header-Content-Length: {length}\r\n{headers}"
+    )
+    if not chunks:
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    cut = [body[at : at + chunks] for at in range(0, len(body), chunks)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in cut)
+    return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + framed + b"0\r\n\r\n"
+
+
+def tensor_bytes(reply: Reply) -> bytes:
+    """The tensors of a binary answer."""
+    assert reply.status == 200, reply.body
+    return reply.body[int(reply.headers["Inference-Header-Content-Length"]) :]
+
+
+@pytest.fixture
+def tools() -> SimpleNamespace:
+    return SimpleNamespace(
+        infer=infer, infer_body=infer_body, tensor_bytes=tensor_bytes, until=until, application=application, Stream=Stream,
+        Silent=Silent, Upload=Upload, Client=Client, FakeTransport=FakeTransport, Connection=Connection,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def plane() -> EchoPlane:
+    return EchoPlane()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest_asyncio.fixture
+async def lane(plane: EchoPlane, limits: Limits) -> AsyncIterator[LaneServer]:
+    """A server on a free port. When the test is over nothing may be open, or lent."""
+    Upload.gate = asyncio.Event()
+    Upload.gate.set()
+    server = LaneServer(application(), plane, "127.0.0.1", 0, limits)  # type: ignore[arg-type]
+    await server.start()
+    yield server
+    await server.drain(0)
+    assert server.connections == 0
+    plane.drop_cancelled()
+    assert not plane.pending
+    assert plane.leases == 0
+
+
+@pytest_asyncio.fixture
+async def connect(lane: LaneServer) -> AsyncIterator[Callable[[], Awaitable[Client]]]:
+    clients: list[Client] = []
+
+    async def open_one() -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port, limit=1 << 26)
+        clients.append(Client(reader, writer))
+        return clients[-1]
+
+    yield open_one
+    for client in clients:
+        await client.close()
+
+
+class FakeTransport:
+    """What a connection writes to, when no socket is wanted. `room` bytes are taken at once; the rest is held by
+    reference until `take`, as uvloop does."""
+
+    def __init__(self, room: int = 1 << 30) -> None:
+        self.room = room
+        self.sent = bytearray()
+        self.queue: list[memoryview] = []
+        self.protocol: Connection | None = None
+        self.paused_reading = False
+        self.closing = False
+        self.aborted = False
+        self.eof = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("127.0.0.1", 1) if name == "peername" else default
+
+    def get_write_buffer_size(self) -> int:
+        return sum(map(len, self.queue))
+
+    def write(self, data: bytes) -> None:
+        self.writelines([data])
+
+    def writelines(self, buffers: list[bytes]) -> None:
+        assert not self.eof
+        for buffer in buffers:
+            view = memoryview(buffer)
+            now = 0 if self.queue else min(self.room, len(view))
+            self.sent += view[:now]
+            self.room -= now
+            if now < len(view):
+                self.queue.append(view[now:])
+        if self.queue:
+            assert self.protocol is not None
+            self.protocol.pause_writing()
+
+    def take(self, count: int) -> None:
+        """The client reads `count` more."""
+        while self.queue and count:
+            view = self.queue.pop(0)
+            self.sent += view[:count]
+            if len(view) > count:
+                self.queue.insert(0, view[count:])
+            count -= min(count, len(view))
+        if not self.queue:
+            assert self.protocol is not None
+            self.protocol.resume_writing()
+
+    def pause_reading(self) -> None:
+        self.paused_reading = True
+
+    def resume_reading(self) -> None:
+        self.paused_reading = False
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def feed(self, data: bytes) -> None:
+        """Deliver `data`, in as many reads as it takes."""
+        view = memoryview(data)
+        assert self.protocol is not None
+        while view and not self.closing and not self.paused_reading:
+            into = self.protocol.get_buffer(-1)
+            count = min(len(into), len(view))
+            into[:count] = view[:count]
+            view = view[count:]
+            self.protocol.buffer_updated(count)
