@@ -26,7 +26,10 @@ class Front(Protocol):
 
     title: str
     address: str
-    port: int
+
+    @property
+    def port(self) -> int:
+        """The port that is listened to, once it is started."""
 
     async def start(self) -> None:
         """Bind and accept; OSError or ServerError if the port can't be had."""

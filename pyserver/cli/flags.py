@@ -27,7 +27,8 @@ def parse(arguments: Sequence[str]) -> Settings:
     given = vars(parser.parse_args(arguments))
     if not given["model_repository"]:
         parser.error("no models to serve: give at least one --model-repository DIR")
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Settings(**fields)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -142,6 +142,10 @@ class Console:
         self._stdout = Stream(stdout, self._budget, {**labels, "stream": "stdout"})
         self._stderr = Stream(stderr, self._budget, {**labels, "stream": "stderr"})
 
+    def admits(self) -> bool:
+        """Whether one more line may be logged for this stub: what it says by other ways counts as well."""
+        return self._budget.take(1) == 1
+
     def last_lines(self) -> list[str]:
         """The last lines on stderr, oldest first: what a process says before it dies."""
         return [clean(line) for line in self._stderr.tail.splitlines()[-TAIL_LINES:]]
@@ -151,12 +155,16 @@ class Console:
         self._stdout.close()
         self._stderr.close()
         if self._budget.dropped:
-            log.warning("%s: %d lines of output dropped", self._labels["instance"], self._budget.dropped)
+            dropped = self._budget.dropped
+            log.warning("%s: %d lines of output dropped", self._labels["instance"], dropped, extra=self._labels)
 
 
 def clean(line: bytes) -> str:
-    """A line as it may stand in a log: cut at MAX_LINE, bytes that are no text and control characters escaped."""
-    text = line[:MAX_LINE].decode("utf-8", "backslashreplace").rstrip("\r")
-    if not text.isprintable():
-        text = text.translate(_CONTROLS)
+    """A line of output as it may stand in a log: cut at MAX_LINE, bytes that are no text escaped."""
+    text = escaped(line[:MAX_LINE].decode("utf-8", "backslashreplace").rstrip("\r"))
     return text if len(line) <= MAX_LINE else f"{text} ... (cut)"
+
+
+def escaped(text: str) -> str:
+    """`text` without control characters: one line that can't pass for two."""
+    return text if text.isprintable() else text.translate(_CONTROLS)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.instance.console import MAX_LINE, escaped
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
@@ -95,6 +96,7 @@ class Instance(Dispatcher):
             hello = await self._answer_of(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
+            log.info("%s: process %d, Python %s", self.name, self.pid, escaped(str(hello.get("python"))[:40]))
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))
             config = (await self._answer_of(messages.LOADED, timeout)).get("config")
         except BaseException as error:
@@ -189,9 +191,11 @@ class Instance(Dispatcher):
         level, message = said.get("level"), said.get("message")
         if not isinstance(level, int) or not isinstance(message, str):
             raise MessageError("a log record without level or message")
+        if self._process is None or not self._process.console.admits():
+            return
         extra = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
         where = f"{said.get('file', '')}:{said.get('line', 0)}"
-        model_log.log(level, "%s: %s: %s", self.name, where, message, extra=extra)
+        model_log.log(level, "%s: %s: %s", self.name, escaped(where), escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 

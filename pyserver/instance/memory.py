@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
 
 from pyserver.core.tensor import address
 from pyserver.ipc import arena
@@ -53,7 +52,7 @@ class RequestMemory:
         fd = arena.create(f"pyserver-requests-{name[:128]}", size)
         self.arena = Arena(fd, budget, CANCEL_BYTES)
         self.view = self.arena.view
-        self.base = cast(int, address(self.view))
+        self.base = address(self.view)
         self.size = self.arena.size
         self.cancelled = cancel_words(self.view)
         # The lowest are used first, so that the table stays in few cache lines; 0 is nobody's.

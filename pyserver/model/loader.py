@@ -7,6 +7,7 @@ in worker threads; how many processes start at once is bounded, how long a model
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -124,7 +125,7 @@ class Loader:
         return [self._launch.spec(plan.folder, config, text, version, entry) for entry in instances(config)]
 
 
-async def all_or_error(tasks: list[asyncio.Future[T]]) -> list[T]:
+async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
     """The results of all, once all are done; the first error if there was one. Cancels them when cancelled."""
     try:
         await asyncio.wait(tasks)

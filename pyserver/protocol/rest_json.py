@@ -7,7 +7,6 @@ from typing import Any
 from pyserver.core import json as core_json
 from pyserver.core import tensor as core
 from pyserver.core.bytes import ElementsError
-from pyserver.core.data import JsonData
 from pyserver.errors import ServerError, internal, invalid
 from pyserver.protocol import rest_values as json_as
 from pyserver.types import Buffer, Tensor
@@ -26,7 +25,7 @@ def loads(text: Buffer, max_bytes: int) -> Any:
 
 def elements(value: object, shape: tuple[int, ...], where: str) -> Buffer:
     """The raw bytes of an input's `data`. ServerError (400) unless it is an array of as many as `shape` has."""
-    if not isinstance(value, JsonData):
+    if not isinstance(value, core_json.JsonData):
         raise json_as.unparsable("data", f"attempt to access JSON non-array as array: got {json_as.kind(value)}", where)
     try:
         count = core.element_count(shape)

@@ -6,6 +6,7 @@ request costs little more than the slices of its body.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from pyserver.core import tensor
@@ -43,6 +44,8 @@ class _Header(NamedTuple):
 _MEMORY_ENTRIES = 512
 _MEMORY_HEADER_SIZE = 1024
 _memory: dict[bytes, _Header] = {}
+# Ids differ where all else is the same, and clients put them first: they are kept out of the memory's keys.
+_LEADING_ID = re.compile(rb'\{\s*"id"\s*:\s*"([ !#-\[\]-~]*)"\s*,\s*')
 
 
 def parse_header_length(text: str, body_size: int) -> int:
@@ -82,7 +85,7 @@ def decode(
     view = body if type(body) is memoryview else memoryview(body)
     if header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
-        header = _memory.get(text) or _remembered(text, model_name, max_json_size)
+        header = _memory.get(text) or _recalled(text, model_name, max_json_size)
     else:
         header = _parse(view[:header_length], model_name, max_json_size)
     id, described, outputs, parameters, size = header
@@ -115,13 +118,18 @@ def _too_much_json(size: int, most: int) -> ServerError:
     )
 
 
-def _remembered(text: bytes, model_name: str, max_json_size: int) -> _Header:
-    """Parse, and keep the outcome for the next request with the same header where that one may well come."""
+def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
+    """The header in `text`, which was not there before, or not with this id in front of it."""
+    leading = _LEADING_ID.match(text)
+    key = b"{" + text[leading.end() :] if leading else text
+    known = _memory.get(key) if leading else None
+    if leading and known:
+        return _Header(leading[1].decode(), known.inputs, known.outputs, known.parameters, known.size)
     header = _parse(text, model_name, max_json_size)
-    if not header.id and all(item.data is None for item in header.inputs):
+    if (leading or not header.id) and all(item.data is None for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
-        _memory[text] = header
+        _memory[key] = header._replace(id="")
     return header
 
 
@@ -211,8 +219,8 @@ def _wrong_size(header: _Header, header_length: int, total: int, model_name: str
     for item in header.inputs:
         if item.size > left:
             return invalid(
-                f"unexpected size for input '{item.name}', expecting {item.size - left} additional bytes "
-                f"for model '{model_name}': {found}"
+                f"unexpected size for input '{json_as.shortened(item.name)}', "
+                f"expecting {item.size - left} additional bytes for model '{model_name}': {found}"
             )
         left -= item.size
     return invalid(f"unexpected additional input data for model '{model_name}': {found}")

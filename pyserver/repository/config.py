@@ -59,9 +59,13 @@ def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
         names.insert(0, f"configs/{config_name}.pbtxt")
     for name in names:
         path = folder.path / name
-        if path.is_file():
-            return path
-        if path.is_symlink() or path.exists():
+        try:
+            if path.is_file():
+                return path
+            there = path.is_symlink() or path.exists()
+        except OSError as error:
+            raise invalid(f"failed to read text proto from {path}: {error.strerror}") from None
+        if there:
             raise invalid(f"failed to read text proto from {path}: it is not a file")
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,6 +49,8 @@ def read(path: Path) -> ModelConfig:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `, did you mean 'x'?` for the known name that is most like `name`, "" if none is."""
+    import difflib
+
     folded = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), folded, n=1)
     return f", did you mean '{folded[matches[0]]}'?" if matches else ""

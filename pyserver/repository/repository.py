@@ -39,8 +39,14 @@ class ModelFolder:
     error: str = ""
 
     def versions(self) -> list[int]:
-        """The numbers of its version folders, ascending: names that are integers above 0 without leading zeros."""
-        return sorted(int(name) for name in _folders(self.path) if _VERSION.fullmatch(name))
+        """The numbers of its version folders, ascending: names that are integers above 0 without leading zeros.
+
+        ServerError (INVALID_ARG) if the folder is gone or can't be read.
+        """
+        try:
+            return sorted(int(name) for name in _folders(self.path) if _VERSION.fullmatch(name))
+        except OSError as error:
+            raise invalid(f"model '{self.name}': folder '{self.path}' can't be read: {error.strerror}") from None
 
     def check(self) -> None:
         """Raise ServerError (INVALID_ARG) if it can't be a model."""

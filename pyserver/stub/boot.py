@@ -4,6 +4,7 @@ It runs as a script, under an interpreter that need not have the server installe
 itself: as a bare package with this folder's parent for its path, none of whose own code runs.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -77,6 +78,8 @@ def main() -> int:
     """Become a stub."""
     die_with_parent()
     ignore_signals()
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
     channel, requests, responses, title = sys.argv[1:]
     sys.argv = [""]
     set_title(title)

@@ -6,6 +6,7 @@ serve everywhere else.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any, Callable
 
@@ -28,8 +29,11 @@ def pack_python(elements: list[Any]) -> bytes:
     return b"".join(parts)
 
 
-def unpack_python(data: bytes) -> list[bytes]:
-    """The elements of `data`. ValueError where it ends within one."""
+def unpack_python(data: bytes, count: int = -1) -> np.ndarray[Any, Any]:
+    """Return the elements of `data` as an array of bytes objects.
+
+    ValueError where it ends within one, or if there are not `count` (-1: any number) of them.
+    """
     elements = []
     at, end = 0, len(data)
     while at < end:
@@ -41,17 +45,26 @@ def unpack_python(data: bytes) -> list[bytes]:
             raise ValueError(f"incomplete string data: expecting {length} bytes at byte {at} of {end}")
         elements.append(data[at : at + length])
         at += length
-    return elements
+    if count not in (-1, len(elements)):
+        raise ValueError(f"expected {count} string elements, got {len(elements)}")
+    return np.array(elements, dtype=object)
 
 
 pack_list: Callable[[list[Any]], bytes] = pack_python
-unpack_list: Callable[[bytes], list[bytes]] = unpack_python
+unpack_flat: Callable[[bytes, int], np.ndarray[Any, Any]] = unpack_python
 try:
     from pyserver.stub import _bytes
 except ImportError:
     pass
 else:
-    pack_list, unpack_list = _bytes.pack, _bytes.unpack
+
+    def unpack_compiled(data: bytes, count: int = -1) -> np.ndarray[Any, Any]:
+        """Do what `unpack_python` does."""
+        array = np.empty(_bytes.count(data) if count == -1 else count, object)
+        _bytes.unpack(data, array.__array_interface__["data"][0], array.size)
+        return array
+
+    pack_list, unpack_flat = _bytes.pack, unpack_compiled
 
 
 def pack(array: np.ndarray[Any, Any]) -> bytes:
@@ -63,4 +76,4 @@ def pack(array: np.ndarray[Any, Any]) -> bytes:
 
 def unpack(data: bytes, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """An object array of bytes. ValueError where `data` is cut, or holds another number of elements."""
-    return np.array(unpack_list(data), dtype=object).reshape(shape)
+    return unpack_flat(data, math.prod(shape)).reshape(shape)

@@ -20,11 +20,11 @@ def describe(error: BaseException) -> str:
 
 
 def full(error: BaseException) -> str:
-    """The traceback as Python prints it, from the model's first frame on."""
+    """The traceback as Python prints it, from the model's first frame on; without frames if it never got there."""
     first = error.__traceback__
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_OURS):
         first = first.tb_next
-    return "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
+    return "".join(traceback.format_exception(type(error), error, first))
 
 
 def report(error: BaseException) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def serialize_byte_tensor(input_tensor: np.ndarray[Any, Any]) -> bytes | tuple[(
 
 def deserialize_bytes_tensor(encoded_tensor: bytes) -> np.ndarray[Any, Any]:
     """The elements as a 1-D array of bytes objects. ValueError where the bytes end within one."""
-    return bytes_codec.unpack(bytes(encoded_tensor), (-1,))
+    return bytes_codec.unpack_flat(bytes(encoded_tensor), -1)
 
 
 def _named(model_config: dict[str, Any], kind: str, name: str) -> dict[str, Any] | None:

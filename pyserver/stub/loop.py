@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections import deque
 from typing import Any, Callable
@@ -37,6 +38,8 @@ class Stub:
     """One process of one model, over its channel and its two arenas, given by their descriptors."""
 
     def __init__(self, channel_fd: int, request_fd: int, response_fd: int) -> None:
+        for fd in (channel_fd, request_fd, response_fd):
+            os.set_inheritable(fd, False)  # what the model starts is to hold none of them
         sock = socket.socket(fileno=channel_fd)
         # A blocking receive that looks up now and then costs nothing on the way; a poll before each one would.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _IDLE_SECONDS, 0))
@@ -107,7 +110,12 @@ class Stub:
                 self._records.append(record)
 
     def _collect(self) -> None:
-        """Read what the server has sent meanwhile: it may have given blocks back."""
+        """Read what the server has sent meanwhile: it may have given blocks back.
+
+        In the main thread alone: it would not see what another one received for it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         while poll.poll(0):
@@ -117,7 +125,7 @@ class Stub:
         config = None
         try:
             load = self._load = loading.Load(messages.unpack_json(body))
-            self._arena.budget = load.response_bytes
+            self._arena.budget = load.response_bytes or self._arena.size
             directories.set_model_dir(load.version_directory)
             self._model_class = loading.imported_class(load)
             config = loading.completed_config(self._model_class, load)

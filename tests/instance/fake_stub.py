@@ -162,7 +162,9 @@ class FakeStub:
         self.done(key)
 
     def do_log(self, payload, key, slot, parameters):
-        self.channel.put(m.pack_json(m.LOG, {"level": 30, "message": "hello", "file": "model.py", "line": 8}))
+        text = parameters.get("message", "hello")
+        for _ in range(parameters.get("times", 1)):
+            self.channel.put(m.pack_json(m.LOG, {"level": 30, "message": text, "file": "model.py", "line": 8}))
         self.done(key)
 
     def do_child(self, payload, key, slot, parameters):

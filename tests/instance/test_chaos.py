@@ -336,3 +336,15 @@ async def test_a_line_without_end_is_cut(instance: Instance, owner: Owner, caplo
     [record] = [record for record in caplog.records if getattr(record, "stream", "") == "stdout"]
     assert record.getMessage().endswith("xxx ... (cut)")
     assert len(record.getMessage()) < 9000
+
+
+async def test_a_flood_of_log_records_is_bounded_too(
+    instance: Instance, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    payload = ask(owner, "log", times=20_000, message="two\nlines")
+    instance.execute(payload)
+    await owner.heard(payload)
+    logged = [record.getMessage() for record in caplog.records if record.name == "pyserver.model"]
+    assert 2000 <= len(logged) < 10_000
+    assert set(logged) == {"m_0_0: model.py:8: two\\x0alines"}

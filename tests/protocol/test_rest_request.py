@@ -188,8 +188,36 @@ def test_the_memory_for_headers_is_bounded() -> None:
     assert len(rest_request._memory) <= rest_request._MEMORY_ENTRIES
 
 
+def test_an_id_in_front_is_no_other_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    given({"id": "1", "inputs": [binary("ids")]}, FLOATS)
+    monkeypatch.setattr(rest_request, "_parse", None)
+    for id in ("2", "", "a b"):
+        request = given({"id": id, "inputs": [binary("ids")]}, FLOATS)
+        assert (request.id, request.inputs[0].name) == (id, "ids")
+    assert given({"inputs": [binary("ids")]}, FLOATS).id == ""
+    assert (
+        given(json.dumps({"id": "3", "inputs": [binary("ids")]}).replace('{"id": ', '{ "id":').encode(), FLOATS).id
+        == "3"
+    )
+
+
+@pytest.mark.parametrize("id", ["ä", 'a"b', "a\\b", "\n", "x"])
+def test_ids_of_all_kinds(id: str) -> None:
+    for _ in range(2):
+        assert given({"id": id, "inputs": [binary("all")]}, FLOATS).id == id
+        assert given({"inputs": [binary("all")], "id": id}, FLOATS).id == id
+        assert given({"inputs": [binary("all")]}, FLOATS).id == ""
+
+
+def test_an_id_may_not_come_twice() -> None:
+    text = json.dumps({"inputs": [binary("twice")]})[1:]
+    assert "a key occurs twice" in refused(b'{"id":"1","id":"2",' + text.encode(), FLOATS)
+
+
 @pytest.mark.parametrize(
-    "document", [{"id": "1", "inputs": [binary()]}, {"inputs": [plain([0, 1, 2, 3]), binary("y")]}], ids=str
+    "document",
+    [{"inputs": [plain([0, 1, 2, 3]), binary("y")]}, {"inputs": [binary("z")], "id": "last"}],
+    ids=["data", "id"],
 )
 def test_what_will_not_come_again_is_not_kept(document: dict[str, Any]) -> None:
     given(document, FLOATS)

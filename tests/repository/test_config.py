@@ -172,3 +172,10 @@ def test_files_that_are_missing(make_model: Any) -> None:
     (folder.path / "warmup").mkdir()
     (folder.path / "warmup" / "d").touch()
     check_files(made, folder, [1, 2])
+
+
+def test_a_configuration_behind_a_path_that_cannot_be_read(make_model: Any) -> None:
+    folder = make_model("m")
+    (folder.path / "config.pbtxt").symlink_to("x" * 300)
+    with pytest.raises(ServerError, match=r"config.pbtxt: File name too long"):
+        config.read_config(folder)

@@ -98,3 +98,8 @@ def test_version_folders(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "4").touch()
     assert ModelFolder("m", tmp_path, tmp_path.parent).versions() == [1, 2, 10]
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"model 'm': folder '.*/m' can't be read: No such file"):
+        ModelFolder("m", tmp_path / "m", tmp_path).versions()

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from driver import Driver
+from tests.stub.driver import Driver
 
 OTHERS = ("3.8", "3.9", "3.10", "3.12", "3.13", "3.14")
 ENVIRONMENTS = "PYSERVER_TEST_ENVIRONMENTS"

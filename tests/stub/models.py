@@ -1,5 +1,7 @@
 """Models that the tests of the stub run, written as users write them."""
 
+import textwrap
+
 IDENTITY = """
 import triton_python_backend_utils as pb_utils
 
@@ -84,5 +86,5 @@ class TritonPythonModel:
 
 def body(source: str, keyword: str = "def") -> str:
     """A model of which only execute's body is of interest."""
-    lines = source.strip().splitlines()
+    lines = textwrap.dedent(source).strip().splitlines()
     return BODY.format(keyword=keyword, body="\n        ".join(lines))

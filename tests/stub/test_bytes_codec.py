@@ -1,4 +1,7 @@
 import struct
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ from hypothesis import strategies as st
 from pyserver.stub import bytes_codec
 
 compiled = pytest.importorskip("pyserver.stub._bytes", reason="not built: python setup.py build_ext --inplace")
+BOTH = [bytes_codec.unpack_compiled, bytes_codec.unpack_python]
+Unpack = Callable[..., "np.ndarray[Any, Any]"]
 
 ELEMENTS = st.lists(st.one_of(st.binary(max_size=20), st.text(max_size=10), st.integers(), st.none()), max_size=30)
 
@@ -21,37 +26,41 @@ class Angry:
 def test_both_codecs_agree(elements: list[object]) -> None:
     packed = compiled.pack(elements)
     assert packed == bytes_codec.pack_python(elements)
-    assert compiled.unpack(packed) == bytes_codec.unpack_python(packed)
-    assert compiled.unpack(packed) == [e if isinstance(e, bytes) else str(e).encode() for e in elements]
+    expected = [e if isinstance(e, bytes) else str(e).encode() for e in elements]
+    for unpack in BOTH:
+        for count in (-1, len(elements)):
+            assert unpack(packed, count).tolist() == expected
 
 
-@given(st.binary(max_size=60))
-def test_both_refuse_the_same_bytes_in_the_same_words(data: bytes) -> None:
+def outcome(unpack: Unpack, data: bytes, count: int) -> list[bytes] | str:
     try:
-        expected = bytes_codec.unpack_python(data)
+        return unpack(data, count).tolist()
     except ValueError as error:
-        with pytest.raises(ValueError, match="^incomplete string") as raised:
-            compiled.unpack(data)
-        assert str(raised.value) == str(error)
-    else:
-        assert compiled.unpack(data) == expected
+        return str(error)
 
 
-def test_cut_at_every_byte() -> None:
+@given(st.binary(max_size=60), st.integers(-1, 3))
+def test_both_refuse_the_same_bytes_in_the_same_words(data: bytes, count: int) -> None:
+    expected, got = (outcome(unpack, data, count) for unpack in BOTH)
+    assert got == expected
+
+
+@pytest.mark.parametrize("unpack", BOTH)
+def test_cut_at_every_byte(unpack: Unpack) -> None:
     whole = compiled.pack([b"ab", b"", b"cde"])
-    borders = {0, 6, 10, len(whole)}
+    borders = {0: 0, 6: 1, 10: 2, len(whole): 3}
     for end in range(len(whole) + 1):
-        for unpack in (compiled.unpack, bytes_codec.unpack_python):
-            if end in borders:
+        if end in borders:
+            assert unpack(whole[:end]).shape == (borders[end],)
+        else:
+            with pytest.raises(ValueError, match="incomplete string"):
                 unpack(whole[:end])
-            else:
-                with pytest.raises(ValueError, match="incomplete string"):
-                    unpack(whole[:end])
 
 
-def test_a_length_that_would_overflow() -> None:
+@pytest.mark.parametrize("unpack", BOTH)
+def test_a_length_that_would_overflow(unpack: Unpack) -> None:
     with pytest.raises(ValueError, match="expecting 4294967295 bytes at byte 4 of 5"):
-        compiled.unpack(b"\xff\xff\xff\xff.")
+        unpack(b"\xff\xff\xff\xff.")
 
 
 @pytest.mark.parametrize("pack", [compiled.pack, bytes_codec.pack_python])
@@ -77,7 +86,21 @@ def test_types() -> None:
     with pytest.raises(TypeError):
         compiled.pack((b"a",))
     with pytest.raises(TypeError):
-        compiled.unpack(bytearray(4))
+        bytes_codec.unpack_compiled(bytearray(4))  # type: ignore[arg-type]
+
+
+def test_references_are_counted() -> None:
+    element = object()
+    text = str(element).encode()
+    before = sys.getrefcount(None), sys.getrefcount(text)
+    for _ in range(3):
+        packed = compiled.pack([text] * 1000)
+        array, reference = (unpack(packed, 1000) for unpack in BOTH)
+        assert sys.getrefcount(array[7]) == sys.getrefcount(reference[7])
+        del array, reference
+    after = sys.getrefcount(None), sys.getrefcount(text)
+    assert abs(after[0] - before[0]) < 500
+    assert after[1] == before[1]
 
 
 @pytest.mark.parametrize(
@@ -100,5 +123,5 @@ def test_arrays(array) -> None:
 
 
 def test_the_number_of_elements_is_checked() -> None:
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(ValueError, match="expected 2 string elements, got 1"):
         bytes_codec.unpack(struct.pack("<I", 0), (2,))

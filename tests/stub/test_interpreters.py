@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Start
-from driver import PATIENCE, Raw
-from models import ADD_SUB, IDENTITY, STRINGS
 
 from pyserver.ipc import messages
+from tests.stub.conftest import Start
+from tests.stub.driver import PATIENCE, Raw
+from tests.stub.models import ADD_SUB, IDENTITY, STRINGS
 
 Python = tuple[str, dict[str, str]]
 
@@ -40,6 +40,7 @@ def test_every_datatype_there_and_back(start: Start, python: Python) -> None:
     driver = start(python).ready(IDENTITY)
     assert driver.hello["version"] == messages.VERSION
     assert driver.hello["pid"] == driver.process.pid
+    assert Path(f"/proc/{driver.process.pid}/comm").read_text() == "stub of a test\n"
     answer = driver.infer(TENSORS)
     assert answer.code == messages.OK, answer.message
     assert answer.flags == messages.FINAL
@@ -132,9 +133,9 @@ def wait_for_end(pid: int) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}]
-from driver import Driver
-from models import body
+sys.path.insert(0, {root!r})
+from tests.stub.driver import Driver
+from tests.stub.models import body
 from pyserver.ipc import messages
 driver = Driver(Path(sys.argv[1]), sys.argv[2], {environment!r})
 driver.ready(body("time.sleep(600)"))
@@ -146,8 +147,7 @@ time.sleep(600)
 
 def test_a_stub_dies_with_the_server_even_while_it_executes(tmp_path: Path, python: Python) -> None:
     path, environment = python
-    here = Path(__file__).parent
-    source = PARENT.format(tests=str(here), root=str(here.parents[1]), environment=environment)
+    source = PARENT.format(root=str(Path(__file__).parents[2]), environment=environment)
     command = [sys.executable, "-c", source, str(tmp_path / "model"), path]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -196,7 +196,7 @@ def test_prints_come_line_by_line(start: Start, python: Python) -> None:
     logging.getLogger("mine").info("informed")
     class TritonPythonModel:
         def execute(self, requests):
-            print(sys.argv, sys.path[0].endswith("site"), __name__, os.path.isabs(__file__), TritonPythonModel.__module__)
+            print(sys.argv, sys.path[0].endswith("site"), __name__, os.path.isabs(__file__), type(self).__module__)
             print(sys.path[-2:] == [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
             import c_python_backend_utils as c, triton_python_backend_utils as pb
             print(c.Tensor is pb.Tensor, pb.get_model_dir() == os.path.dirname(__file__))

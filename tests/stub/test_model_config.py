@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pyserver.stub.model_config import ModelConfig
 
+WHERE = "in auto-complete-config function for model 'm'"
 NAMES = st.sampled_from(["A", "B"])
 TYPES = st.sampled_from(["TYPE_FP32", "TYPE_STRING"])
 DIMS = st.sampled_from([[], [-1], [2, 2]])
@@ -64,22 +65,26 @@ def test_a_batch_size_may_only_grow(configured: int, offered: int) -> None:
         (
             "input",
             {"name": "T", "data_type": "TYPE_INT32", "dims": [1], "x": 1},
-            "input 'T' in auto-complete-config function for model 'm' contains property other than 'name', "
+            f"input 'T' {WHERE} contains property other than 'name', "
             "'data_type', 'dims' and 'optional'.",
         ),
         (
             "output",
             {"name": "T", "data_type": "TYPE_INT32", "dims": [1], "optional": True},
-            "output 'T' in auto-complete-config function for model 'm' contains property other than 'name', "
+            f"output 'T' {WHERE} contains property other than 'name', "
             "'data_type' and 'dims'.",
         ),
-        ("input", {"data_type": "TYPE_INT32"}, "input in auto-complete-config function for model 'm' is missing 'name' property."),
-        ("input", {"name": "T", "dims": [1]}, "input 'T' in auto-complete-config function for model 'm' is missing 'data_type' property."),
-        ("output", {"name": "T", "data_type": "TYPE_INT32"}, "output 'T' in auto-complete-config function for model 'm' is missing 'dims' property."),
+        ("input", {"data_type": "TYPE_INT32"},
+         f"input {WHERE} is missing 'name' property."),
+        ("input", {"name": "T", "dims": [1]},
+         f"input 'T' {WHERE} is missing 'data_type' property."),
+        ("output", {"name": "T", "data_type": "TYPE_INT32"},
+         f"output 'T' {WHERE} is missing 'dims' property."),
         (
             "input",
             {"name": "K", "data_type": "TYPE_INT32", "dims": [4]},
-            "unable to load model 'm', configuration expects datatype TYPE_STRING for input 'K', model provides TYPE_INT32",
+            "unable to load model 'm', configuration expects datatype TYPE_STRING for input 'K', "
+            "model provides TYPE_INT32",
         ),
         (
             "input",
@@ -89,7 +94,8 @@ def test_a_batch_size_may_only_grow(configured: int, offered: int) -> None:
         (
             "input",
             {"name": "K", "data_type": "TYPE_STRING", "dims": [4], "optional": True},
-            "model 'm', tensor 'K': the model expects optional True but the model configuration specifies optional False",
+            "model 'm', tensor 'K': the model expects optional True but the model configuration specifies optional "
+            "False",
         ),
     ],
 )  # fmt: skip

@@ -194,7 +194,7 @@ cdef int read_integer(Reader *reader, Kind kind, Sink *sink, int found) except -
         return refuse(reader, kind)
     read_digits(reader, &number)
     value = number.digits
-    if not number.integer or number.negative and value and kind < INT8:
+    if not number.integer or number.negative and kind < INT8 and (value or not number.exact):
         reader.at = number.start
         return refuse(reader, kind)
     most = <uint64_t>-1 >> 64 - 8 * size

@@ -1,6 +1,6 @@
 """JSON requests to Python objects and typed buffers, in one pass; tensors to JSON.
 
-How elements of each datatype are spelt is Triton's rule (spec 1.4): their order and count matter, their nesting doesn't.
+How elements of each datatype are spelt is Triton's rule (spec 1.4): their order counts, their nesting doesn't.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 import numpy
 import orjson
 
-from pyserver.core.data cimport JsonData, keep_data, read_data, skip_data
+from pyserver.core.data cimport keep_data, read_data, skip_data
 from pyserver.core.number cimport Number, brain_value, fits_64_bits, half_value
 from pyserver.core.reader cimport Reader, enter, fail, finite_double, peek, read_digits, read_text, skip_word
 from pyserver.core.tensor cimport BF16, BOOL, BYTES, FP16, FP32, FP64, INVALID, Kind, kind_of

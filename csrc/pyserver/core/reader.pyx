@@ -1,4 +1,4 @@
-"""Strings and numbers of a JSON document, and the error that says where it is wrong. For the other modules of the core."""
+"""Strings and numbers of a JSON document, and the error that says where it is wrong. For `json` and `data`."""
 
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isinf

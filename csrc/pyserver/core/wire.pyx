@@ -11,14 +11,14 @@ from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 
-from pyserver.core.contents cimport Contents, read_contents
+from pyserver.core.contents cimport Contents as ContentsType, read_contents
 from pyserver.core.fields cimport (
-    I64, LEN, VARINT, Cursor, count_item, enter, fail, read_fixed, read_length, read_tag, read_text, read_varint, skip,
+    LEN, VARINT, Cursor, count_item, enter, fail, read_length, read_tag, read_text, read_varint, skip,
 )
+from pyserver.core.parameters cimport parameters_size, put_parameters, read_parameter
 from pyserver.core.tensor cimport flat
 from pyserver.core.writer cimport (
-    Writer, buffer_size, field_size, numbers_size, parameters_size, put_buffer, put_head, put_numbers, put_parameters,
-    put_text, text_size,
+    Writer, buffer_size, field_size, numbers_size, put_buffer, put_head, put_numbers, put_text, text_size,
 )
 
 from pyserver.core.contents import Contents
@@ -56,15 +56,6 @@ cdef enum:
 
     OUTPUT_NAME = 1 << 3 | LEN
     OUTPUT_PARAMETERS = 2 << 3 | LEN
-
-    ENTRY_KEY = 1 << 3 | LEN
-    ENTRY_VALUE = 2 << 3 | LEN
-
-    BOOL_PARAM = 1 << 3 | VARINT
-    INT64_PARAM = 2 << 3 | VARINT
-    STRING_PARAM = 3 << 3 | LEN
-    DOUBLE_PARAM = 4 << 3 | I64
-    UINT64_PARAM = 5 << 3 | VARINT
 
 
 cdef class Message:
@@ -172,7 +163,7 @@ cdef tuple read_tensor(Cursor *cursor):
     cdef str name = "", datatype = ""
     cdef tuple shape = ()
     cdef dict parameters = None
-    cdef Contents contents = None
+    cdef ContentsType contents = None
     cdef unsigned int tag
     count_item(cursor)
     while cursor.at < cursor.end:
@@ -189,7 +180,7 @@ cdef tuple read_tensor(Cursor *cursor):
             parameters = {} if parameters is None else parameters
             read_parameter(cursor, parameters)
         elif tag == TENSOR_CONTENTS:
-            contents = Contents.__new__(Contents) if contents is None else contents
+            contents = ContentsType.__new__(ContentsType) if contents is None else contents
             read_contents(cursor, contents)
         else:
             skip(cursor, tag, 6)
@@ -243,50 +234,6 @@ cdef tuple read_output(Cursor *cursor):
             skip(cursor, tag, 3)
     cursor.end = outer
     return name, parameters
-
-
-cdef int read_parameter(Cursor *cursor, dict made) except -1:
-    """Add an entry of a map<string, InferParameter>."""
-    cdef const unsigned char *outer = enter(cursor)
-    cdef str key = ""
-    cdef unsigned int tag
-    count_item(cursor)
-    value = None
-    while cursor.at < cursor.end:
-        tag = read_tag(cursor)
-        if tag == ENTRY_KEY:
-            key = read_text(cursor)
-        elif tag == ENTRY_VALUE:
-            value = read_choice(cursor, value)
-        else:
-            skip(cursor, tag, 3)
-    made[key] = value
-    cursor.end = outer
-    return 0
-
-
-cdef object read_choice(Cursor *cursor, object value):
-    """The value in an InferParameter: the last one, `value` if there is none."""
-    cdef const unsigned char *outer = enter(cursor)
-    cdef unsigned int tag
-    cdef double number
-    while cursor.at < cursor.end:
-        tag = read_tag(cursor)
-        if tag == BOOL_PARAM:
-            value = read_varint(cursor) != 0
-        elif tag == INT64_PARAM:
-            value = <int64_t>read_varint(cursor)
-        elif tag == STRING_PARAM:
-            value = read_text(cursor)
-        elif tag == DOUBLE_PARAM:
-            read_fixed(cursor, &number, 8)
-            value = number
-        elif tag == UINT64_PARAM:
-            value = read_varint(cursor)
-        else:
-            skip(cursor, tag, 6)
-    cursor.end = outer
-    return value
 
 
 def encode_request(model_name, model_version, id, parameters, inputs, outputs, raw):

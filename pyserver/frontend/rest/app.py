@@ -62,7 +62,7 @@ class RestApplication(Application):
         self.limits = limits
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
-        super().__init__(rules, default_handler_class=NotFound, log_function=log_access)  # type: ignore[arg-type]
+        super().__init__(rules, default_handler_class=NotFound, log_function=log_access)
 
 
 def log_access(handler: RequestHandler) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
     from pyserver.frontend.rest.app import RestApplication
+
+# Whatever else a Content-Length may be, Tornado refuses it.
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 @stream_request_body
@@ -59,7 +63,7 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         """The headers are here: refuse a body that says it is too large before it is sent."""
         size = self.request.headers.get("Content-Length", "0")
-        if size.isdigit() and int(size) > self.rest.limits.max_body_size:
+        if _NUMBER.fullmatch(size) and int(size) > self.rest.limits.max_body_size:
             self._early = True
             raise limits.body_too_large(int(size), self.rest.limits)
 

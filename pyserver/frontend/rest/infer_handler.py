@@ -25,10 +25,12 @@ class Infer(Handler):
     """One inference."""
 
     running: Future[InferResponse] | None = None
+    gone = False
 
     def on_connection_close(self) -> None:
         """The client has gone: nobody waits for the answer."""
         super().on_connection_close()
+        self.gone = True
         if self.running is not None:
             self.running.cancel()
 
@@ -44,6 +46,8 @@ class Infer(Handler):
                 compression.inflate, headers.content_encoding, body, self.rest.limits.max_input_size
             )
             headers = headers._replace(content_encoding=None)
+            if self.gone:
+                return
         request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
         try:
             response = await self.running

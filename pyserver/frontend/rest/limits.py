@@ -16,8 +16,9 @@ class Limits:
     """Sizes in bytes, times in seconds.
 
     `max_body_size` (`--http-max-body-size`) holds for a body as sent; `max_input_size` (`--http-max-input-size`, as in
-    Triton) for its JSON part and for a compressed body once inflated; `max_header_size` for the request line and headers
-    together, `max_headers` for their number. `max_pipelined` requests of one connection may be in flight at once.
+    Triton) for its JSON part and for a compressed body once inflated; `max_header_size` for the request line and
+    headers together, `max_headers` for their number. `max_pipelined` requests of one connection may be in flight at
+    once.
 
     `idle_timeout` is how long a connection may wait for a request, `header_timeout` how long the headers of one may
     take, `body_timeout` a body; `stall_timeout` is within what time a client must send a little more of a body, or take

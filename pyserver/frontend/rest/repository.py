@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from pyserver.errors import invalid, unsupported
+from pyserver.errors import unsupported
+from pyserver.frontend.rest import limits
 from pyserver.frontend.rest.handler import Handler
 from pyserver.protocol import rest_control
 
@@ -18,12 +19,8 @@ class _Control(Handler):
             raise unsupported("'repository_name' specification is not supported")
 
     def check_size(self) -> None:
-        most = self.rest.limits.max_input_size
-        if len(self.body) > most:
-            raise invalid(
-                f"request body of {len(self.body)} bytes exceeds the maximum allowed {most} bytes. "
-                "Use --http-max-input-size to increase the limit."
-            )
+        if len(self.body) > self.rest.limits.max_input_size:
+            raise limits.input_too_large(len(self.body), self.rest.limits)
 
 
 class Index(_Control):

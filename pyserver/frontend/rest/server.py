@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-import sys
+import logging
 from typing import TYPE_CHECKING
 
-from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest.app import RestApplication
-from pyserver.frontend.rest.connections import DrainingServer
+from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
 from pyserver.settings import Settings
 
@@ -17,46 +14,41 @@ if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
 
-BACKLOG = 1024
-"""Connections that the kernel may hold until they are accepted."""
+log = logging.getLogger(__name__)
 
 
 class RestServer:
-    """HTTP on `--http-address` and `--http-port`."""
+    """HTTP on `--http-address` and `--http-port`: inferences by the lane, all else by the Tornado application."""
 
     title = "HTTPService"
 
     def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
         self.address = settings.http_address
-        self.port = settings.http_port
-        self._reuse_port = settings.reuse_http_port
         limits = limits_of(settings)
         self._app = RestApplication(data_plane, control_plane, limits)
-        self._server = DrainingServer(
-            self._app,
-            max_header_size=limits.max_header_size,
-            # The handlers refuse what is too large, in words; Tornado would do it without one.
-            max_body_size=sys.maxsize,
-            idle_connection_timeout=limits.idle_timeout,
-            body_timeout=limits.body_timeout,
+        self._lane = LaneServer(
+            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port
         )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened to."""
+        return self._lane.port
 
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
-        listening = listen(self.address, self.port, self._reuse_port)
-        self.port = int(listening.getsockname()[1])
-        self._server.add_socket(listening)
+        await self._lane.start()
 
     def stop_accepting(self) -> None:
-        """No new connection; those that rest are closed, the others told with their next answer that it is the last."""
+        """No new connection; those that are open are told with their next answer that it is the last."""
         self._app.closing = True
-        self._server.stop()
-        self._server.close_idle()
+        self._lane.stop_accepting()
 
     async def drain(self, timeout: float) -> None:
         """Answer what was accepted, for `timeout` seconds at most, then close everything."""
-        await self._server.drain(timeout)
-        await self._server.close_all_connections()
+        late = await self._lane.drain(timeout)
+        if late:
+            log.warning("%d HTTP connections were still busy after %.1f seconds, and are cut off", late, timeout)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -70,17 +62,3 @@ def limits_of(settings: Settings) -> Limits:
         header_timeout=settings.http_read_timeout_secs,
         stall_timeout=settings.http_read_timeout_secs,
     )
-
-
-def listen(address: str, port: int, reuse_port: bool = False) -> socket.socket:
-    """A socket that listens on `address` and `port` (0: a free one). ServerError says why it could not be had."""
-    where = f"'{address}:{port}'"
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        made = socket.create_server((address, port), family=family, backlog=BACKLOG, reuse_port=reuse_port)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ServerError(ErrorCode.UNAVAILABLE, f"Socket {where} already in use") from None
-        raise ServerError(ErrorCode.INTERNAL, f"Socket {where} can't be listened on: {error.strerror}") from None
-    made.setblocking(False)
-    return made

@@ -292,6 +292,10 @@ async def test_expect_100_continue(world: Any) -> None:
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         b"Content-Length: -5\r\n",
         b"Content-Length: abc\r\n",
+        b"Content-Length: \xb2\r\n",
+        b"Content-Length: " + b"9" * 30 + b"\r\n",
+        b"Content-Length: " + b"9" * 5000 + b"\r\n",
+        b"Transfer-Encoding: gzip\r\n",
     ],
 )
 async def test_bodies_without_a_certain_end(world: Any, head: bytes) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from pyserver.errors import ServerError, unavailable
+from pyserver.frontend.address import listen
 from pyserver.frontend.rest.lane.answer import BufferWriter, write_in_turn, writer_for
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.head import Head
@@ -66,7 +66,7 @@ class LaneServer:
         self._port = port
         self._divert = divert
         self._reuse_port = reuse_port
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._groups: list[set[Connection]] = [set() for _ in range(_BEATS)]
         self._admitted = 0
         self._beat = 0
@@ -78,15 +78,10 @@ class LaneServer:
         """Listen. ServerError if the port is taken."""
         self.loop = asyncio.get_running_loop()
         self.write_buffers = writer_for(self.loop)
-        try:
-            self._server = await self.loop.create_server(
-                self._connection, self._address, self._port, backlog=_BACKLOG, reuse_port=self._reuse_port or None
-            )
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise unavailable(f"Socket '{self._address}:{self._port}' already in use") from None
-        self._port = self._server.sockets[0].getsockname()[1]
+        sockets = listen(self._address, self._port, self._reuse_port)
+        self._port = int(sockets[0].getsockname()[1])
+        for bound in sockets:
+            self._servers.append(await self.loop.create_server(self._connection, sock=bound, backlog=_BACKLOG))
         self._timer = self.loop.call_later(1 / _BEATS, self._tick)
 
     @property
@@ -104,9 +99,9 @@ class LaneServer:
 
     def stop_accepting(self) -> None:
         """Refuse new connections. Those that are open go on."""
-        server, self._server = self._server, None
-        if server is not None:
+        for server in self._servers:
             server.close()
+        self._servers.clear()
 
     async def drain(self, timeout: float) -> int:
         """Answer what has been asked and close all connections, idle ones at once; after `timeout` seconds, abort.
