@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import socket
 
-from tornado.netutil import bind_sockets
-
 from pyserver.errors import ErrorCode, ServerError
+
+_BACKLOG = 1024
 
 
 def listen(address: str, port: int, reuse_port: bool = False) -> list[socket.socket]:
     """Sockets that listen on `address` and `port` (0: a free one). ServerError says which could not be had, and why."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return bind_sockets(port, address, reuse_port=reuse_port)
+        # Not Tornado's `bind_sockets`, which leaves the socket open when it can't be bound.
+        bound = socket.create_server((address, port), family=family, backlog=_BACKLOG, reuse_port=reuse_port)
     except OSError as error:
         raise refused(address, port, error) from None
+    bound.setblocking(False)
+    return [bound]
 
 
 def try_bind(address: str, port: int) -> None:

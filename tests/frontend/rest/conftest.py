@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tornado.httpserver import HTTPServer
 
 from pyserver.errors import ServerError, invalid, not_found
-from pyserver.frontend.rest.server import RestServer
+from pyserver.frontend.address import listen
+from pyserver.frontend.rest.app import RestApplication
+from pyserver.frontend.rest.server import RestServer, limits_of
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -67,6 +71,9 @@ class FakeDataPlane:
             future.set_result(self.echo(request))
         self.arrived.set()
         return future
+
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> None:
+        """No memory of the model's own: bodies are received into ordinary memory."""
 
     def echo(self, request: InferRequest) -> InferResponse:
         if request.raw_input:
@@ -163,16 +170,48 @@ class Client:
         self.writer.transport.abort()
 
 
+class TornadoServer:
+    """The application behind Tornado's own server: the lane must not be the only one that it works with."""
+
+    def __init__(self, data_plane: Any, control_plane: Any, settings: Settings) -> None:
+        application = RestApplication(data_plane, control_plane, limits_of(settings))
+        # The application itself refuses what is too large.
+        self._server = HTTPServer(application, max_body_size=sys.maxsize)
+
+    @property
+    def connections(self) -> int:
+        return len(self._server._connections)
+
+    async def start(self) -> None:
+        (listening,) = listen("127.0.0.1", 0)
+        self.port = listening.getsockname()[1]
+        self._server.add_socket(listening)
+
+    def stop_accepting(self) -> None:
+        self._server.stop()
+
+    async def drain(self, timeout: float) -> None:
+        await self._server.close_all_connections()
+
+
+class Server(RestServer):
+    @property
+    def connections(self) -> int:
+        return self._lane.connections
+
+
 class World:
     """The server and its clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Server | TornadoServer]) -> None:
+        self.kind = kind
         self.data_plane = FakeDataPlane()
         self.control_plane = FakeControlPlane()
         self.clients: list[Client] = []
 
     async def start(self, settings: Settings) -> None:
-        self.server = RestServer(self.data_plane, self.control_plane, settings)  # type: ignore[arg-type]
+        planes: Any = (self.data_plane, self.control_plane)
+        self.server = self.kind(*planes, settings)
         await self.server.start()
 
     async def connect(self) -> Client:
@@ -194,13 +233,19 @@ class World:
 Start = Callable[..., Any]
 
 
+@pytest.fixture(params=[Server, TornadoServer], ids=["lane", "tornado"])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Which server it is. A module that asks one alone overrides this."""
+    return request.param
+
+
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(kind: type[Server | TornadoServer]) -> AsyncIterator[Start]:
     """Start a world with these settings."""
     worlds = []
 
     async def started(**fields: Any) -> World:
-        world = World()
+        world = World(kind)
         await world.start(Settings(http_port=0, **fields))
         worlds.append(world)
         return world

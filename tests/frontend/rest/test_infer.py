@@ -203,7 +203,8 @@ async def test_a_request_that_the_server_drops(world: Any) -> None:
     await world.data_plane.arrived.wait()
     world.data_plane.futures[0].cancel()
     answer = await asking
-    assert (answer.status, answer.error) == (400, "request to model 'slow' was cancelled")
+    assert answer.status == 400
+    assert "was cancelled" in answer.error
 
 
 # Compression.
@@ -355,7 +356,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body(world: Any, sent: 
         client.abort()
     assert (await world.ask("POST", PATH, plain())).status == 200
     assert len(world.data_plane.requests) == 1
-    await settled(lambda: len(world.server._server._connections) == 1)
+    await settled(lambda: world.server.connections == 1)
 
 
 async def test_an_answer_that_comes_after_its_client_has_gone_is_given_back(world: Any) -> None:

@@ -9,6 +9,12 @@ from pyserver.errors import ServerError
 from pyserver.frontend.rest.server import RestServer, limits_of
 from pyserver.settings import Settings
 
+
+@pytest.fixture
+def kind() -> type[RestServer]:
+    return RestServer
+
+
 SLOW = "/v2/models/slow/infer"
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "data": [5]}]}).encode()
 
@@ -68,11 +74,10 @@ async def test_what_rests_is_closed_and_what_runs_is_answered(world: Any) -> Non
     asking = asyncio.ensure_future(running.ask("POST", SLOW, BODY))
     await world.data_plane.arrived.wait()
     world.server.stop_accepting()
-    assert await resting.ended()
-    assert await fresh.ended()
     assert await refused(world.server.port)
     draining = asyncio.ensure_future(world.server.drain(30.0))
-    await asyncio.sleep(0.01)
+    assert await resting.ended()
+    assert await fresh.ended()
     assert not draining.done()
     world.data_plane.futures[0].set_result(world.data_plane.echo(world.data_plane.requests[0]))
     answer = await asking
@@ -86,11 +91,10 @@ async def test_a_request_that_is_still_coming_is_waited_for(world: Any) -> None:
     client = await world.connect()
     client.begin("POST", "/v2/repository/index", {"Content-Length": 2})
     client.send(b"{")
-    while not world.server._server._busy:
-        await asyncio.sleep(0.001)
+    resting = await world.connect()
     world.server.stop_accepting()
     draining = asyncio.ensure_future(world.server.drain(30.0))
-    await asyncio.sleep(0.01)
+    assert await resting.ended()
     client.send(b"}")
     assert (await client.answer()).status == 200
     await draining
