@@ -7,6 +7,7 @@ register the same messages there.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,9 +31,20 @@ class Method(NamedTuple):
     response_streams: bool
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def pool() -> Any:
-    """Return a DescriptorPool (whose stubs have no types) with all of proto/; ImportError where it isn't compiled."""
+    """Return a DescriptorPool (whose stubs have no types) with all of proto/; ImportError where it isn't compiled.
+
+    One for all threads: classes of two pools don't know each other.
+    """
+    with _making:
+        return _pool()
+
+
+@functools.cache
+def _pool() -> Any:
     from google.protobuf.descriptor_pool import DescriptorPool
 
     try:
