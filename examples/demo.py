@@ -119,7 +119,7 @@ def demo() -> int:
             )
             said = [add_and_subtract(server), upper_case(server)]
             rows = [ask(server, model, route, held_back) for model in MODELS for route in ROUTES]
-    print("\n", *said, sep="\n")
+    print("", *said, "", sep="\n")
     print(f"{len(held_back.digits)} held-back images, one a request, one client:\n\n{table(rows)}\n")
     poor = [row for row in rows if row.accuracy < LEAST_ACCURACY]
     for row in poor:
