@@ -1,4 +1,4 @@
-"""`pyserver`: parse, then serve. What serving needs is imported when it is needed: `--version` is quick."""
+"""`pyserver`: serves, or runs another command. What either needs is imported when it is needed: `--version` is quick."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status. Without a command it serves, as tritonserver does."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = given.pop(0) if given and given[0] in ("serve", "env") else "serve"
+    if command == "env":
+        from pyserver.cli.env import run
+
+        return run(given)
+    return _serve(given)
+
+
+def _serve(arguments: Sequence[str]) -> int:
     from pyserver.cli.flags import parse
 
-    settings = parse(sys.argv[1:] if arguments is None else arguments)
+    settings = parse(arguments)
     from pyserver.cli.log import configure
     from pyserver.server import serve
 

@@ -124,6 +124,7 @@ class Cache:
         fd = _open(entry.lock)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.utime(fd)
             record = entry.record
         except BlockingIOError:
             record = None
@@ -151,6 +152,13 @@ class Cache:
         """Every entry that there is, finished or not, by age."""
         names = {path.name.removesuffix(".tmp") for path in self.root.iterdir() if is_key(path.name)}
         return sorted(map(self.entry, names), key=lambda entry: entry.record.made if entry.record else 0.0)
+
+    def last_used(self, entry: Entry) -> float:
+        """When somebody began to use it last (seconds, Unix)."""
+        try:
+            return entry.lock.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def used(self, entry: Entry) -> bool:
         """Whether somebody makes or uses it now."""

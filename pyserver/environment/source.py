@@ -71,11 +71,15 @@ def existing(path: Path, prefix: str = "") -> Source:
 
 def beside(folder: Path) -> Source | None:
     """What the model's folder itself lists as its requirements, if it does."""
-    for name in ENVIRONMENT_FILES:
-        if (folder / name).is_file():
-            return Source(Origin.CONDA, folder / name)
-    if (folder / REQUIREMENTS).is_file():
-        return Source(Origin.REQUIREMENTS, folder / REQUIREMENTS, _python(folder / PYTHON_VERSION))
+    return next(filter(None, (listed(folder / name) for name in (*ENVIRONMENT_FILES, REQUIREMENTS))), None)
+
+
+def listed(path: Path) -> Source | None:
+    """What `path` lists as requirements, if its name says that it does."""
+    if path.name in ENVIRONMENT_FILES and path.is_file():
+        return Source(Origin.CONDA, path.absolute())
+    if path.name == REQUIREMENTS and path.is_file():
+        return Source(Origin.REQUIREMENTS, path.absolute(), _python(path.parent / PYTHON_VERSION))
     return None
 
 

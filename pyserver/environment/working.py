@@ -26,7 +26,12 @@ class Worker:
     def __init__(self, order: bytes) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_with_package()
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=_with_package(),
+            cwd="/",
         )
         self._exited: asyncio.Future[str] = self._loop.create_future()
         self._pidfd = os.pidfd_open(self._process.pid)
