@@ -1,4 +1,4 @@
-"""`pyserver`: serves, or runs another command. What either needs is imported when it is needed: `--version` is quick."""
+"""`pyserver`: serves, or runs another command; imports what either needs when it needs it, so `--version` is quick."""
 
 from __future__ import annotations
 
