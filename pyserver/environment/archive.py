@@ -34,8 +34,8 @@ def recognise(path: Path) -> Kind:
             return kind
     shown = first.hex() or "nothing"
     raise invalid(
-        f"environment '{path}' is not an archive of a known kind: expected .tar.gz, .tar.bz2, .tar.xz, .tar.zst or"
-        f" .zip, it begins with {shown}"
+        "it is not an archive of a known kind: expected .tar.gz, .tar.bz2, .tar.xz, .tar.zst or .zip, it begins with"
+        f" {shown}"
     )
 
 
@@ -59,7 +59,7 @@ def _zstd(file: BinaryIO) -> BinaryIO:
         import zstandard
     except ImportError:
         raise unsupported(
-            "environment is a .tar.zst, which this Python reads only with zstandard: pip install zstandard"
+            "it is a .tar.zst, which this Python reads only with zstandard: pip install zstandard"
         ) from None
     reader: Any = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
     return cast(BinaryIO, reader)

@@ -135,15 +135,21 @@ class Cache:
 
     @contextmanager
     def making(self, key: str, waits: Callable[[], None]) -> Iterator[Entry]:
-        """Hold the entry alone; `waits` is called if somebody else does so now."""
+        """Hold the entry alone, to make it, or see it finished: by then it may be shared with those who use it.
+
+        `waits` is called if somebody else makes it now.
+        """
         entry = self.entry(key)
         fd = _open(entry.lock)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            while not _locked_alone(fd):
                 waits()
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                # Whoever makes it is waited for; whoever uses it may do so for ever.
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                if entry.record is not None:
+                    break
+                _check_damage(entry)
+                fcntl.flock(fd, fcntl.LOCK_UN)
             yield entry
         finally:
             os.close(fd)
@@ -164,24 +170,19 @@ class Cache:
         """Whether somebody makes or uses it now."""
         fd = _open(entry.lock)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not _locked_alone(fd)
         finally:
             os.close(fd)
-        return False
 
     def remove(self, entry: Entry) -> bool:
         """Put an entry away unless somebody uses it; whether that was done."""
         fd = _open(entry.lock)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            entry.put_away()
-        except BlockingIOError:
-            return False
+            if alone := _locked_alone(fd):
+                entry.put_away()
+            return alone
         finally:
             os.close(fd)
-        return True
 
     def empty_trash(self) -> None:
         """Delete what was put away."""
@@ -198,6 +199,22 @@ def is_key(name: str) -> bool:
 def out_of_space(error: OSError) -> bool:
     """Whether the disk, or a quota of it, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _locked_alone(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_damage(entry: Entry) -> None:
+    """Nobody may make an entry anew under the feet of those who use it."""
+    if entry.complete_but_damaged:
+        raise internal(
+            f"environment cache: {entry.folder} is damaged, and in use: stop the servers that use it and try again"
+        )
 
 
 def _open(path: Path) -> int:

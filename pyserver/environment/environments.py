@@ -127,10 +127,10 @@ class Environments:
         if used is None:
             return None
         record, fd = used
-        if key in self._locks:
-            os.close(fd)
-        else:
-            self._locks[key] = fd
+        before = self._locks.get(key)
+        self._locks[key] = fd  # another one, if the cache was removed by hand since
+        if before is not None:
+            os.close(before)
         return record.facts
 
     def _opened(self) -> Cache:
