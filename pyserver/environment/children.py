@@ -27,9 +27,10 @@ def run(
     variables: Mapping[str, str],
     heard: Callable[[str], None] | None = None,
     folder: Path = Path("/"),
+    name: str = "",
 ) -> None:
     """Run `command` in `folder` to its end, its lines told to `heard`; ServerError (INTERNAL) if it fails."""
-    name = os.path.basename(command[0])
+    name = name or os.path.basename(command[0])
     try:
         process = subprocess.Popen(
             list(map(str, command)), env=dict(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

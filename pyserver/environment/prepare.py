@@ -102,7 +102,7 @@ def _finish(entry: Entry, path: Path, report: Report) -> Facts:
         # A program that does not run can't relocate anything either: let the check say why.
         interpreter.ask(python, around)
         report(Progress("relocating (conda-unpack)"))
-        run([python, folder / "bin/conda-unpack"], around)
+        run([python, folder / "bin/conda-unpack"], around, name="conda-unpack")
     # The entry is ours to write: what is compiled now, by the check, needs not be compiled at each start.
     report(Progress("trying the interpreter"))
     facts = interpreter.check(python, {**around, "PYTHONDONTWRITEBYTECODE": ""})

@@ -253,7 +253,7 @@ def test_what_is_broken_says_why_and_harms_nobody(serve: Serve, tmp_path: Path, 
         assert f"model '{name}'" in reasons[name]
     for name in ("dated", "newer", "alien"):
         assert re.search(r"interpreter .*/bin/python \(Python", reasons[name])
-    assert entries(cache) == []
+    server.wait_until(lambda: entries(cache) == [], 10, "to remove what is of no use")
     assert constant(server, "plain") == 1
 
 
