@@ -16,11 +16,32 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.environments import cache_folder
 
 LEFT_OUT = ("test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "config-*", "*.a", "*.pyc")
 PIP = ("install", "-q", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:")
+
+
+class Listed(NamedTuple):
+    """What an environment file asks for; `version` is (3, N), None for the newest."""
+
+    name: str
+    version: tuple[int, int] | None
+    requirements: tuple[str, ...]
+
+
+def listed(file: Path) -> Listed:
+    """Read one of conda/environments: of YAML just the lines that these have."""
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    name = next(line.partition(": ")[2] for line in lines if line.startswith("name: "))
+    wanted = [line.removeprefix("- ").partition("=") for line in lines if line.startswith("- ")]
+    python = next(version for package, _, version in wanted if package == "python")
+    requirements = tuple(f"{package}=={version}" if version else package for package, _, version in wanted)
+    major, _, minor = python.partition(".")
+    version = (int(major), int(minor)) if python else None
+    return Listed(name, version, tuple(entry for entry in requirements if not entry.startswith("python")))
 
 
 def packed(name: str, python: Path, requirements: Sequence[str], suffix: str = "tar.gz") -> Path:

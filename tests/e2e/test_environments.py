@@ -19,7 +19,6 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import ask, constant, index, infer_json, tensor
 from tests.support.environments import (
-    NEW,
     NEW_PREFIX,
     bare,
     numpy_on_new_python,
@@ -259,7 +258,7 @@ def test_what_is_broken_says_why_and_harms_nobody(serve: Serve, tmp_path: Path, 
 
 def test_an_interpreter_without_numpy(serve: Serve, tmp_path: Path, cache: Path) -> None:
     """A real environment: the error has the interpreter, its version, the platform, and the line that failed."""
-    write_telling(tmp_path / "models", "bare", bare(NEW))
+    write_telling(tmp_path / "models", "bare", bare())
     write_constant(tmp_path / "models", "plain")
     server = serve(tmp_path / "models", ready=False, options=options(cache, *EXPLICIT))
     began = time.monotonic()

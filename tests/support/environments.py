@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.repositories import write_model
 from tools.environments import interpreters
-from tools.packed import missing, packed
+from tools.packed import listed, missing, packed
 
-OLD = (3, 8)
+ENVIRONMENTS = Path(__file__).parent.parent.parent / "conda/environments"
 NEW = max(interpreters())
 NEW_PREFIX = f"{NEW[0]}.{NEW[1]}."
 
@@ -43,25 +43,28 @@ parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{environment}" }
 
 def sklearn_on_old_python() -> Path:
     """CPython 3.8 with numpy 1.24 and scikit-learn 0.24.2, packed."""
-    return archive("sklearn-3.8", OLD, ("numpy==1.24.4", "scikit-learn==0.24.2"))
+    return archive("sklearn-python3.8")
 
 
 def numpy_on_new_python() -> Path:
     """The newest CPython of this machine with its newest numpy, packed."""
-    return archive(f"numpy-{NEW[0]}.{NEW[1]}", NEW, ("numpy",))
+    return archive("numpy-newest")
 
 
-def bare(version: tuple[int, int]) -> Path:
-    """A CPython with nothing else, packed."""
-    return archive(f"bare-{version[0]}.{version[1]}", version, ())
+def bare() -> Path:
+    """The newest CPython with nothing else, packed."""
+    return archive("bare-newest")
 
 
-def archive(name: str, version: tuple[int, int], requirements: tuple[str, ...], suffix: str = "tar.gz") -> Path:
+def archive(name: str, suffix: str = "tar.gz") -> Path:
+    """The environment of conda/environments/NAME.yml, packed; the test is skipped where it can't be made."""
+    wanted = listed(ENVIRONMENTS / f"{name}.yml")
+    version = wanted.version or NEW
     if version not in interpreters():
         pytest.skip(f"there is no CPython {version[0]}.{version[1]} on this machine")
     if needed := missing():
         pytest.skip(f"{needed} is not installed")
-    return packed(name, interpreters()[version], requirements, suffix)
+    return packed(wanted.name, interpreters()[version], wanted.requirements, suffix)
 
 
 def write_telling(repository: Path, name: str, environment: Path | str, count: int = 1, imports: str = "") -> Path:
