@@ -120,6 +120,7 @@ def test_those_who_wait_need_not_wait_for_those_who_use_it(cache: Cache, small: 
         os.close(used[1])
 
 
+@pytest.mark.heavy
 def test_killed_while_it_unpacks(cache: Cache) -> None:
     path = numpy_on_new_python()
     with working(cache, path) as process:

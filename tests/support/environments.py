@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,11 +86,9 @@ def write_small_environment(folder: Path, program: str = 'exec "{python}" "$@"')
     return folder
 
 
-def pack_tar(folder: Path, target: Path, mode: str = "w:gz") -> Path:
+def pack_tar(folder: Path, target: Path) -> Path:
     """The files in `folder`, packed by Python's own tarfile."""
-    import tarfile
-
-    with tarfile.open(target, mode) as tar:
+    with tarfile.open(target, "w:gz") as tar:
         tar.add(folder, ".")
     return target
 
