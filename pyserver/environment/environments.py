@@ -40,8 +40,10 @@ class Environment:
 class Environments:
     """The environments of one server, on the running loop. An entry that it has used stays locked until it ends."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, most: int) -> None:
+        """`root` is the cache's folder; `most` environments are prepared at a time."""
         self._root = root
+        self._slots = asyncio.Semaphore(most)
         self._cache: Cache | None = None
         self._locks: dict[str, int] = {}
         self._tasks: dict[Source, asyncio.Task[Facts]] = {}
@@ -78,7 +80,8 @@ class Environments:
 
     async def _prepare(self, source: Source) -> Facts:
         log.info("%s: preparing", source)
-        said = await self._work(source)
+        async with self._slots:
+            said = await self._work(source)
         if "error" in said:
             raise ServerError(ErrorCode(said["code"]), said["error"])
         facts = Facts(said["interpreter"], said["version"], said["platform"], said["numpy"])

@@ -38,7 +38,7 @@ class Runtimes:
 
     def __init__(self, settings: Settings) -> None:
         folder = Path(settings.environment_cache).absolute() if settings.environment_cache else default_folder()
-        self._environments = Environments(folder)
+        self._environments = Environments(folder, settings.load_limit)
         self._build = settings.build_environments
 
     async def of(self, folder: ModelFolder, config: Any, report: Callable[[str], None]) -> Runtime:
