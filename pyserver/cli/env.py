@@ -20,7 +20,7 @@ DAY = 86400.0
 MEGABYTE = 1_000_000
 
 
-def run(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run one of the commands; returns the exit status: 1 when it could not do what it was asked for."""
     given = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command

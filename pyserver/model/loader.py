@@ -55,7 +55,7 @@ class Loader:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
         return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
 
-    async def start(self, plan: Plan, report: Callable[[str], None]) -> list[Model]:
+    async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
         await self._launch.equip(plan.folder, plan.config, report)
         try:
