@@ -21,7 +21,9 @@ from typing import NamedTuple
 from tools.environments import cache_folder
 
 LEFT_OUT = ("test", "tests", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "config-*", "*.a", "*.pyc")
-PIP = ("install", "-q", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:")
+RECIPE = "2"
+"""Changes when the same requirements are to be made anew."""
+PIP = ("install", "-q", "--disable-pip-version-check", "--only-binary=:all:")
 
 
 class Listed(NamedTuple):
@@ -57,7 +59,7 @@ def packed(name: str, python: Path, requirements: Sequence[str], suffix: str = "
 def prefix(name: str, python: Path, requirements: Sequence[str]) -> Path:
     """A conda environment of `python`, any CPython of this machine, with `requirements` in it."""
     folder = cache_folder() / f"prefix-{name}"
-    done, wanted = folder / ".requirements", "\n".join([str(python), *requirements])
+    done, wanted = folder / ".requirements", "\n".join([RECIPE, str(python), *requirements])
     with _locked(folder.name):
         if not done.exists() or done.read_text() != wanted:
             shutil.rmtree(folder, ignore_errors=True)

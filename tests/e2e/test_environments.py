@@ -64,7 +64,7 @@ backend: "python"
 input {{ name: "FLOWERS" data_type: TYPE_FP64 dims: [ -1, 4 ] }}
 output {{ name: "NAMES" data_type: TYPE_STRING dims: [ -1 ] }}
 output {{ name: "SKLEARN" data_type: TYPE_STRING dims: [ 1 ] }}
-instance_group {{ count: 2 kind: KIND_CPU }}
+instance_group {{ count: {count} kind: KIND_CPU }}
 version_policy {{ all {{ }} }}
 parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{environment}" }} }}
 """
@@ -111,11 +111,11 @@ def settled(server: ServerProcess, model: str, timeout: float = 60) -> dict[str,
 
 
 def test_old_and_new_side_by_side(serve: Serve, tmp_path: Path, warm_cache: Path) -> None:
-    """Two models, two versions, two instances each in one archive: unpacked once, its progress to be seen meanwhile."""
+    """Two models, two versions, two instances in one archive: unpacked once, its progress to be seen meanwhile."""
     old, new = sklearn_on_old_python(), numpy_on_new_python()
-    for name in ("flowers", "more_flowers"):
-        for version in (1, 2):
-            write_model(tmp_path, name, FLOWERS, FLOWERS_CONFIG.format(environment=old), version)
+    for name, versions, count in (("flowers", (1,), 2), ("more_flowers", (1, 2), 1)):
+        for version in versions:
+            write_model(tmp_path, name, FLOWERS, FLOWERS_CONFIG.format(environment=old, count=count), version)
     write_telling(tmp_path, "new", new)
     write_constant(tmp_path, "plain")
     server = serve(tmp_path, ready=False, options=options(warm_cache))
