@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pyserver.errors import unsupported
+from pyserver.errors import ServerError, unsupported
 from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
@@ -55,8 +55,16 @@ class Loader:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
         return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
 
-    async def start(self, plan: Plan) -> list[Model]:
-        """Every version of the plan, ready to serve; if one fails, none."""
+    async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
+        """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        await self._launch.equip(plan.folder, plan.config, report)
+        try:
+            return await self._start(plan)
+        except ServerError as error:
+            self._launch.explain(plan.folder, error)
+            raise
+
+    async def _start(self, plan: Plan) -> list[Model]:
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
         try:
             return await all_or_error(tasks)
