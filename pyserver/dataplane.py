@@ -10,6 +10,7 @@ from pyserver import __version__
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
+from pyserver.model.stream import Stream
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse, Lease
 
@@ -95,6 +96,10 @@ class DataPlane:
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
         return self._registry.get(request.model_name, request.model_version).infer(request)
+
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
+        return self._registry.get(request.model_name, request.model_version).infer_stream(request)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Lease | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""

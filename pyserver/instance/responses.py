@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import BYTES_SIZE, ResponseLayouts
 from pyserver.instance.link import Link
+from pyserver.instance.memory import RequestMemory
 from pyserver.ipc.arena import Mapping
 from pyserver.ipc.messages import MessageError, Windows, unpack_json
 from pyserver.ipc.words import EXECUTING, control_words
-from pyserver.types import Parameter, Tensor
+from pyserver.types import Lease, Parameter, Tensor
 
 
 class ResponseLease:
@@ -26,6 +28,27 @@ class ResponseLease:
         link, self._link = self._link, None
         if link is not None:
             link.give_back(self._offset, self._nbytes)
+
+
+class StreamLease:
+    """Holds one response of a stream, not the last: until its release it counts as unread."""
+
+    __slots__ = ("_flight", "_memory", "_of", "_row")
+
+    def __init__(self, flight: Flight, row: int, memory: RequestMemory, of: Lease | None) -> None:
+        flight.streamed = True
+        self._flight: Flight | None = flight
+        self._row = row
+        self._memory = memory
+        self._of = of
+
+    def release(self) -> None:
+        """Give its memory back and let the stub send another one; again for nothing."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.took(self._row, self._memory)
+            if self._of is not None:
+                self._of.release()
 
 
 class ResponseMemory:

@@ -65,6 +65,10 @@ STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, LOG, FIN
 
 FINAL = 1
 """A response's flag: the last one to its request."""
+EMPTY = 2
+"""A response's flag, beside FINAL: nothing but the end of a stream that has said all before."""
+RESCHEDULED = 4
+"""A response's flag, beside FINAL: no answer; the request is to be queued again."""
 OK = 255
 """A response's code where it is no error; otherwise it is an ErrorCode's number."""
 

@@ -6,6 +6,7 @@ import json
 from typing import Any, Dict, NoReturn
 
 from pyserver.ipc.messages import Windows, unpack_json, unpack_layout
+from pyserver.ipc.words import cancel_words, taken_words
 from pyserver.stub.answers import Answers
 from pyserver.stub.bls import InferenceTrace, PreferredMemory
 from pyserver.stub.exceptions import TritonModelException, incompatible, not_yet
@@ -151,13 +152,14 @@ class RequestLayouts(Dict[bytes, RequestLayout]):
 
 
 class Desk:
-    """What every received request needs of the process: the request arena, its cancel table, and the way back."""
+    """What every received request needs of the process: the request arena, its two tables, and the way back."""
 
-    __slots__ = ("answers", "cancelled", "memory", "outbox")
+    __slots__ = ("answers", "cancelled", "memory", "outbox", "taken")
 
-    def __init__(self, memory: memoryview, cancelled: memoryview, answers: Answers, outbox: Outbox) -> None:
+    def __init__(self, memory: memoryview, answers: Answers, outbox: Outbox) -> None:
         self.memory = memory
-        self.cancelled = cancelled
+        self.cancelled = cancel_words(memory)
+        self.taken = taken_words(memory)
         self.answers = answers
         self.outbox = outbox
 
@@ -223,9 +225,7 @@ class ReceivedRequest(InferenceRequest):
 
     def set_release_flags(self, flags: int) -> None:
         """What becomes of the request after execute: TRITONSERVER_REQUEST_RELEASE_ALL, or ..._RESCHEDULE."""
-        if flags == RELEASE_RESCHEDULE:
-            raise not_yet("TRITONSERVER_REQUEST_RELEASE_RESCHEDULE")
-        if flags != RELEASE_ALL:
+        if flags not in (RELEASE_ALL, RELEASE_RESCHEDULE):
             raise TritonModelException(f"Unsupported request release flags {flags}")
         self.release_flags = flags
 

@@ -64,10 +64,11 @@ class Driver:
         (folder / "1").mkdir(parents=True)
         server, stub = channel.pair()
         self.channel = channel.Channel(server)
-        self.requests = arena.Arena(arena.create("requests"), reserved=words.CANCEL_BYTES)
+        self.requests = arena.Arena(arena.create("requests"), reserved=words.TABLES_BYTES)
         self.responses = arena.create("responses")
         self.control: memoryview | None = None
         self.cancelled = words.cancel_words(self.requests.view)
+        self.taken = words.taken_words(self.requests.view)
         self.memory: arena.Mapping | None = None
         self.waiting: list[tuple[Any, ...]] = []
         self.logs: list[dict[str, Any]] = []

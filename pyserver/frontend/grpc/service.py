@@ -48,6 +48,11 @@ def infer(data: DataPlane) -> Method:
     )
 
 
+def infer_stream(data: DataPlane) -> Method:
+    """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream)
+
+
 def _encode(response: InferResponse) -> bytes:
     try:
         return grpc_infer.encode(response)
