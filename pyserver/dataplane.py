@@ -8,6 +8,7 @@ from typing import Any
 
 from pyserver import __version__
 from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
@@ -25,7 +26,10 @@ class DataPlane:
     ServerError.
     """
 
-    def __init__(self, registry: Registry, name: str, strict_readiness: bool) -> None:
+    def __init__(
+        self, registry: Registry, name: str, strict_readiness: bool, metrics: CustomMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._name = name
         self._strict = strict_readiness
@@ -71,6 +75,11 @@ class DataPlane:
         entry = self._registry.entry(name)
         return model_metadata(model.config, list(entry.serving()))
 
+    def model_inputs(self, name: str, version: str) -> list[dict[str, Any]]:
+        """Name, datatype and shape (-1 for any size) of each input."""
+        inputs: list[dict[str, Any]] = model_metadata(self._registry.get(name, version).config, [])["inputs"]
+        return inputs
+
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""
         return self._registry.get(name, version).config_json
@@ -85,6 +94,10 @@ class DataPlane:
     def models(self) -> Iterable[tuple[str, int, Model]]:
         """Every model version that serves: what the metrics are made from."""
         return self._registry.loaded()
+
+    def custom_metrics(self) -> list[FamilySample]:
+        """What models measure of their own accord."""
+        return self._metrics.samples({(name, number) for name, number, _ in self._registry.loaded()})
 
     def check(self, name: str, version: str) -> None:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""

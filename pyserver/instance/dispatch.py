@@ -86,6 +86,14 @@ class Dispatcher:
         self.load += 1
         self._link.send(record)
 
+    def pause(self) -> None:
+        """Send nothing more ahead: what is executed waits for others, who may be waiting for what would be sent."""
+        self._pace.depth = 0
+
+    def unpause(self) -> None:
+        """Undo `pause`."""
+        self._pace.depth = self._pace.least
+
     def cancel(self, pending: Pending) -> None:
         """Let the running model see that nobody waits for `pending`."""
         for flight in self._flights.values():

@@ -9,7 +9,7 @@ from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.ipc.arena import Mapping
 from pyserver.ipc.messages import MessageError, Windows, unpack_json
-from pyserver.ipc.words import EXECUTING, control_words
+from pyserver.ipc.words import CONTROL_BYTES, EXECUTING, control_words
 from pyserver.types import Lease, Parameter, Tensor
 
 
@@ -65,6 +65,12 @@ class ResponseMemory:
     def begun(self) -> int:
         """The number of the payload that the stub executes, or executed last."""
         return self._control[EXECUTING]
+
+    def numbers(self, offset: int, count: int) -> memoryview:
+        """`count` 64-bit floats at `offset`, which the stub goes on writing; MessageError outside of the arena."""
+        if offset < CONTROL_BYTES or offset % 8 or not 0 < count < 1 << 16 or offset + 8 * count > self._size:
+            raise MessageError(f"{count} numbers at {offset} of an arena of {self._size}")
+        return self._view[offset : offset + 8 * count].cast("d")
 
     def outputs(self, layout: bytes, windows: Windows) -> list[Tensor]:
         """The tensors of a response; MessageError for what a stub in order would not say."""

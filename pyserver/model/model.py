@@ -20,7 +20,6 @@ from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse, Lease
 
-
 DECOUPLED = "doesn't support models with decoupled transaction policy"
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Item(NamedTuple):
-    """One response, and whether it is the last. An error is a response that has one; `response.release` is its reader's."""
+    """One response, which its reader releases, and whether it is the last. An error is a response that has one."""
 
     response: InferResponse
     final: bool
 
 
 class Stream:
-    """The `Reply` to one request, in order: an async iterator of `Item`s, or, once `listen` was called, a source of calls.
+    """The `Reply` to one request, in order: an async iterator of `Item`s or, after `listen`, a source of calls.
 
     It holds as much as the model may have sent and not had read (`pyserver.stub.streaming.WINDOW`): a response counts
     as read when it is released. `cancel` says that nobody reads on; what has come and what comes is then released.

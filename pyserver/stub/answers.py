@@ -50,6 +50,13 @@ class Answers:
         with self._lock:
             self._arena.trim(now_ns)
 
+    def cells(self, count: int) -> tuple[int, memoryview]:
+        """Memory for `count` numbers (64-bit floats, 0 at first) that the server may read at any time, and its offset."""
+        offset = self._allocated(8 * count)
+        block = self._arena.view[offset : offset + 8 * count]
+        block[:] = bytes(8 * count)
+        return offset, block.cast("d")
+
     def response(
         self, key: int, response: InferenceResponse, wanted: frozenset[str] | None, flags: int = FINAL
     ) -> bytes:

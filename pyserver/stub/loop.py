@@ -20,7 +20,7 @@ from pyserver.ipc import messages
 from pyserver.ipc.arena import Arena, Mapping
 from pyserver.ipc.channel import Channel
 from pyserver.ipc.words import CONTROL_BYTES, control_words
-from pyserver.stub import directories, failures, loading, logger, lookup
+from pyserver.stub import calls, directories, failures, loading, logger, lookup
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
 from pyserver.stub.outbox import Outbox
@@ -36,10 +36,10 @@ class Gone(Exception):  # noqa: N818 - an end, not an error
 
 
 class Stub:
-    """One process of one model, over its channel and its two arenas, given by their descriptors."""
+    """One process of one model, over its two channels and its two arenas, given by their descriptors."""
 
-    def __init__(self, channel_fd: int, request_fd: int, response_fd: int) -> None:
-        for fd in (channel_fd, request_fd, response_fd):
+    def __init__(self, channel_fd: int, request_fd: int, response_fd: int, calls_fd: int) -> None:
+        for fd in (channel_fd, request_fd, response_fd, calls_fd):
             os.set_inheritable(fd, False)  # what the model starts is to hold none of them
         sock = socket.socket(fileno=channel_fd)
         # A blocking receive that looks up now and then costs nothing on the way; a poll before each one would.
@@ -52,6 +52,7 @@ class Stub:
         self._answers = Answers(self._arena, self._collect)
         memory = Mapping(request_fd).view
         self._desk = Desk(memory, self._answers, self._outbox)
+        self._calls = calls.connect(calls_fd, self._answers, memory, self._outbox.flush)
         self._records: deque[tuple[Any, ...]] = deque()  # received, in order, and not acted on
         self._load: loading.Load | None = None
         self._model_class: Any = None
@@ -164,8 +165,12 @@ class Stub:
             gc.freeze()
         except BaseException as error:
             self._say(messages.INITIALIZED, failures.report(error))
-        else:
-            self._say(messages.INITIALIZED, {})
+            return
+        probe = getattr(self._model, "is_ready", None)
+        if probe is not None:
+            self._calls.probe = probe
+            self._calls.start()
+        self._say(messages.INITIALIZED, {} if probe is None else {"is_ready": True})
 
     def _on_finalize(self, _: bytes) -> None:
         fields: dict[str, Any] = {}
@@ -189,10 +194,10 @@ class Stub:
         self._say(messages.LOG, {"level": level, "message": message, "file": file, "line": line})
 
 
-def main(channel_fd: int, request_fd: int, response_fd: int) -> int:
+def main(channel_fd: int, request_fd: int, response_fd: int, calls_fd: int) -> int:
     """Run a stub over these descriptors; return the process's exit status."""
     logger.open_streams()
-    stub = Stub(channel_fd, request_fd, response_fd)
+    stub = Stub(channel_fd, request_fd, response_fd, calls_fd)
     try:
         stub.run()
     except Gone:

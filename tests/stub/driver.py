@@ -74,7 +74,9 @@ class Driver:
         self.logs: list[dict[str, Any]] = []
         self.payloads = 0
         self.keys = 0
-        fds = (stub.fileno(), self.requests.fd, self.responses)
+        asked, asking = channel.pair()
+        self.calls = channel.Channel(asked)
+        fds = (stub.fileno(), self.requests.fd, self.responses, asking.fileno())
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.process = subprocess.Popen(
             [interpreter, str(BOOT), *map(str, fds), "stub of a test"],
@@ -85,6 +87,7 @@ class Driver:
             env={**clean, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         )
         stub.close()
+        asking.close()
 
     # --- talking
 
@@ -235,6 +238,7 @@ class Driver:
 
     def close(self) -> None:
         self.channel.close()
+        self.calls.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:

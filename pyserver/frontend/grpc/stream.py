@@ -1,4 +1,4 @@
-"""ModelStreamInfer: one stream, any number of requests for any models, each answered as soon as its answers are there."""
+"""ModelStreamInfer: one stream, any number of requests for any models, answered as soon as their answers are there."""
 
 from __future__ import annotations
 

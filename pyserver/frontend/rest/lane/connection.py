@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from pyserver.errors import ErrorCode, ServerError
+from pyserver.errors import ServerError
 from pyserver.frontend.rest.infer import failure, start
 from pyserver.frontend.rest.lane.answer import CONTINUE, is_reset
 from pyserver.frontend.rest.lane.body import LARGE, Body, GatheredBody, PlacedBody, StreamedBody, ordinary_memory
