@@ -65,6 +65,14 @@ class DataPlane:
         except ServerError:
             return False
 
+    async def probe(self, name: str, version: str) -> bool:
+        """Whether a request to this model would be executed, by the model's own is_ready as well where it has one."""
+        try:
+            model = self._registry.get(name, version)
+        except ServerError:
+            return False
+        return await model.probe()
+
     def server_metadata(self) -> dict[str, Any]:
         """The V2 server metadata document."""
         return {"name": self._name, "version": __version__, "extensions": list(EXTENSIONS)}

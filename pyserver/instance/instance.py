@@ -97,7 +97,7 @@ class Instance(Dispatcher):
             return self.ready
         return await self.calls.probe()
 
-    def numbers(self, offset: int, count: int) -> memoryview:
+    def numbers(self, offset: int, count: int) -> Any:
         """Numbers (64-bit floats) in its memory that its stub writes at any time."""
         return self._responses.numbers(offset, count)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import BYTES_SIZE, ResponseLayouts
@@ -66,7 +68,7 @@ class ResponseMemory:
         """The number of the payload that the stub executes, or executed last."""
         return self._control[EXECUTING]
 
-    def numbers(self, offset: int, count: int) -> memoryview:
+    def numbers(self, offset: int, count: int) -> Any:
         """`count` 64-bit floats at `offset`, which the stub goes on writing; MessageError outside of the arena."""
         if offset < CONTROL_BYTES or offset % 8 or not 0 < count < 1 << 16 or offset + 8 * count > self._size:
             raise MessageError(f"{count} numbers at {offset} of an arena of {self._size}")

@@ -1,7 +1,7 @@
 """What models measure of their own accord (pb_utils.MetricFamily), summed over instances and their deaths.
 
-A series lies in the memory of each instance that has it, as numbers that its stub writes and the server reads: nothing is
-sent when a model counts, and what it has counted is known even after a SIGKILL. What dead instances of a model have
+A series lies in the memory of each instance that has it, as numbers that its stub writes and the server reads: nothing
+is sent when a model counts, and what it has counted is known even after a SIGKILL. What dead instances of a model have
 counted is kept as long as the model is there.
 """
 
@@ -34,7 +34,7 @@ class FamilySample(NamedTuple):
     name: str
     kind: str
     description: str
-    series: list[tuple[Mapping[str, str], Sequence[float], Sequence[float]]]
+    series: Sequence[tuple[Mapping[str, str], Sequence[float], Sequence[float]]]
 
 
 class Source(NamedTuple):
@@ -43,7 +43,7 @@ class Source(NamedTuple):
     """
 
     instance: Instance
-    numbers: memoryview
+    numbers: Any
 
     @property
     def key(self) -> ModelKey:
@@ -184,6 +184,6 @@ def _labels(given: Mapping[str, Any], kind: str) -> Labels:
     return tuple(sorted(given.items()))
 
 
-def _finite(numbers: memoryview) -> list[float]:
+def _finite(numbers: Any) -> list[float]:
     """A count that is none, which only a broken stub writes, counts nothing."""
     return [number if math.isfinite(number) else 0.0 for number in numbers]

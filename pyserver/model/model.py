@@ -66,6 +66,11 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(supervisor.ready for supervisor in self.supervisors)
 
+    async def probe(self) -> bool:
+        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
+        said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
+        return any(said)
+
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
         if self.decoupled:

@@ -50,8 +50,8 @@ class Answers:
         with self._lock:
             self._arena.trim(now_ns)
 
-    def cells(self, count: int) -> tuple[int, memoryview]:
-        """Memory for `count` numbers (64-bit floats, 0 at first) that the server may read at any time, and its offset."""
+    def cells(self, count: int) -> tuple[int, Any]:
+        """Offset and memory of `count` numbers (64-bit floats, 0 at first) that the server reads when it likes."""
         offset = self._allocated(8 * count)
         block = self._arena.view[offset : offset + 8 * count]
         block[:] = bytes(8 * count)

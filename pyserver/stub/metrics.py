@@ -32,9 +32,7 @@ class Metric:
 
     __slots__ = ("_buckets", "_family", "_kind", "_labels", "_name", "_numbers")
 
-    def __init__(
-        self, family: MetricFamily, labels: dict[str, str], buckets: list[float] | None, numbers: memoryview
-    ) -> None:
+    def __init__(self, family: MetricFamily, labels: dict[str, str], buckets: list[float] | None, numbers: Any) -> None:
         self._family = weakref.ref(family)
         self._name = family._name
         self._kind = family._kind
@@ -78,21 +76,20 @@ class Metric:
         if self._family() is None:
             raise TritonModelException(_DELETED)
         if self._kind in unfit:
-            raise TritonModelException(
-                f"Failed to {verb} metric value: TRITONSERVER_METRIC_KIND_{self._kind.name} does not support {operation}"
-            )
+            kind = f"TRITONSERVER_METRIC_KIND_{self._kind.name}"
+            raise TritonModelException(f"Failed to {verb} metric value: {kind} does not support {operation}")
         if not math.isfinite(value):
             raise TritonModelException(f"Failed to {verb} metric value: {value} is not a finite number")
 
 
 class MetricFamily:
-    """Metrics of one name; one that exists already, in any model, is the same. TritonModelException if its kind differs."""
+    """Metrics of one name; one that exists, in any model, is the same. TritonModelException if its kind differs."""
 
     COUNTER = MetricKind.COUNTER
     GAUGE = MetricKind.GAUGE
     HISTOGRAM = MetricKind.HISTOGRAM
 
-    def __init__(self, name: str, description: str, kind: MetricKind) -> None:
+    def __init__(self, name: Any, description: Any, kind: Any) -> None:
         if not isinstance(name, str) or not isinstance(description, str) or not isinstance(kind, MetricKind):
             signature = "MetricFamily(name: str, description: str, kind: MetricFamily.<KIND>)"
             raise incompatible(signature, name, description, kind)
@@ -100,7 +97,7 @@ class MetricFamily:
         self._name = name
         self._kind = kind
 
-    def Metric(self, labels: dict[str, str] | None = None, buckets: list[float] | None = None) -> Metric:  # noqa: N802
+    def Metric(self, labels: Any = None, buckets: list[float] | None = None) -> Metric:  # noqa: N802
         """The series with these labels; `buckets` (ascending upper bounds) for a histogram, and for nothing else."""
         if labels is not None and not isinstance(labels, dict):
             raise TritonModelException("Labels must be a dictionary.")
@@ -117,15 +114,15 @@ class MetricFamily:
         if not buckets:
             raise TritonModelException("Failed to create metric. Missing required buckets.")
         bounds = [float(bound) for bound in buckets]
-        if not all(lower < upper for lower, upper in zip(bounds, bounds[1:])):
+        if not all(lower < upper for lower, upper in zip(bounds[:-1], bounds[1:])):
             raise TritonModelException("Failed to create metric. Bucket Boundaries must be strictly sorted.")
         return bounds
 
 
-_numbers: Dict[_Key, memoryview] = {}
+_numbers: Dict[_Key, Any] = {}
 
 
-def _series(family: MetricFamily, labels: Dict[str, str], bounds: List[float]) -> memoryview:
+def _series(family: MetricFamily, labels: Dict[str, str], bounds: List[float]) -> Any:
     """The numbers of a series of this process, made and announced to the server if they are new."""
     key = (family._name, tuple(sorted((str(name), str(value)) for name, value in labels.items())))
     known = _numbers.get(key)

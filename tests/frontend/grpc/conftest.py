@@ -73,6 +73,9 @@ class Planes:
     def model_ready(self, name: str, version: str) -> bool:
         return name == "identity" and version in ("", "1")
 
+    async def probe(self, name: str, version: str) -> bool:
+        return self.model_ready(name, version)
+
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "tests", "version": "1.2", "extensions": ["statistics", "parameters"]}
 
