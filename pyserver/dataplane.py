@@ -8,12 +8,13 @@ from typing import Any
 
 from pyserver import __version__
 from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.instance.memory import Block
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
 from pyserver.repository.metadata import model_metadata
-from pyserver.types import InferRequest, InferResponse, Lease
+from pyserver.types import InferRequest, InferResponse
 
 EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
 """The V2 extensions that this server has, by their names in the protocol."""
@@ -122,7 +123,7 @@ class DataPlane:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
         return self._registry.get(request.model_name, request.model_version).infer_stream(request)
 
-    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Lease | None:
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""
         return self._registry.get(name, version).reserve(nbytes, header)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError
-from pyserver.instance.memory import RequestMemory
+from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
@@ -18,7 +18,7 @@ from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.scheduler import closed
-from pyserver.types import Clock, InferRequest, InferResponse, Lease
+from pyserver.types import Clock, InferRequest, InferResponse
 
 DECOUPLED = "doesn't support models with decoupled transaction policy"
 
@@ -119,7 +119,7 @@ class Model:
         self.streams.discard(stream)
         self.scheduler.cancel(stream.pending)
 
-    def reserve(self, nbytes: int, header: int) -> Lease | None:
+    def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
         return self._memory.reserve(nbytes, header)
 

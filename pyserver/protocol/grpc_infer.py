@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyserver.core import bytes as byte_strings
-from pyserver.core import tensor as core
 from pyserver.core import wire
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.proto import inference as pb
@@ -47,7 +45,7 @@ def decode(data: bytes) -> InferRequest:
 
 
 def _inputs(message: wire.Request) -> list[Tensor]:
-    """The inputs, each once, and with as many bytes or strings as its shape says."""
+    """The inputs; whether they have the bytes that their shapes say is for the model's signature to judge."""
     inputs, raw = message.inputs, message.raw
     made = []
     for at, (name, datatype, shape, parameters, contents) in enumerate(inputs):
@@ -58,17 +56,7 @@ def _inputs(message: wire.Request) -> list[Tensor]:
             data = raw[at]
         else:
             raise _raw_error(message, name, contents)
-        try:
-            right = core.byte_size(datatype, shape) == len(data)
-        except ValueError:  # BYTES, or a mistake
-            right = False
-        except OverflowError as error:
-            raise _refused(message, f"{error} for input '{name}' for model '{message.model_name}'") from None
-        if not right:
-            _check_size(message, name, datatype, shape, data)
         made.append(Tensor(name, datatype, shape, data, own))
-    if len(made) > 1:
-        _check_unique(message)
     return made
 
 
@@ -96,47 +84,6 @@ def _explicit(message: wire.Request, name: str, datatype: str, contents: wire.Co
     except ValueError as error:
         raise invalid(f"unexpected explicit tensor data {where}: {error}") from None
     return data
-
-
-def _check_size(message: wire.Request, name: str, datatype: str, shape: tuple[int, ...], data: Buffer) -> None:
-    """Of an input that has not the bytes of a plain type: ServerError unless it is right all the same.
-
-    A negative dimension is the signature's to refuse.
-    """
-    where = f"for input '{name}' for model '{message.model_name}'"
-    if datatype not in core.DATATYPES:
-        raise invalid(f"inference input '{name}' data-type is '<invalid>' {where}: got '{datatype[:64]}'")
-    if any(size < 0 for size in shape):
-        return
-    if datatype != "BYTES":
-        expected = core.byte_size(datatype, shape)
-        raise _refused(message, f"input byte size mismatch {where}. Expected {expected}, got {len(data)}")
-    try:
-        byte_strings.validate(data, core.element_count(shape))
-    except byte_strings.ElementsError as error:
-        raise _refused(message, _elements_text(error, f"for inference {where[4:]}")) from None
-
-
-def _elements_text(error: byte_strings.ElementsError, where: str) -> str:
-    """Triton's words for bytes that aren't the strings that the shape promises."""
-    if error.kind == "few":
-        return f"expected {error.expected} string elements {where}, got {error.found}"
-    if error.kind == "many":
-        return f"unexpected number of string elements {error.found} {where}, expecting {error.expected}"
-    if error.kind == "length":
-        return f"incomplete string length indicator {where}, expecting 4 bytes but only {error.found} available"
-    return (
-        f"incomplete string data {where}, expecting string of length {error.expected} "
-        f"but only {error.found} bytes available"
-    )
-
-
-def _check_unique(message: wire.Request) -> None:
-    names = set()
-    for name, *_ in message.inputs:
-        if name in names:
-            raise _refused(message, f"input '{name}' already exists in request for model '{message.model_name}'")
-        names.add(name)
 
 
 def _input_parameters(given: dict[str, Any], name: str) -> dict[str, Parameter]:

@@ -180,66 +180,6 @@ def shared_input():
     return made
 
 
-@pytest.mark.parametrize(
-    ("made", "text"),
-    [
-        (
-            message([("X", "FP32", [1]), ("Y", "FP32", [1])], [bytes(4)]),
-            "unable to find data for input tensor 'Y' for model 'm' in request.",
-        ),
-        (
-            message([("A", "FP32", [4])], [bytes(12)], id="7"),
-            "[request id: 7] input byte size mismatch for input 'A' for model 'm'. Expected 16, got 12",
-        ),
-        (
-            message([("A", "FP32", [4])]),
-            "[request id: <id_unknown>] input byte size mismatch for input 'A' for model 'm'. Expected 16, got 0",
-        ),
-        (message([("A", "FP32", [2**62, 8])], [b""]), "exceed"),
-        (message([("A", "FP64", [2**61])], [b""]), "byte size overflow"),
-        (message([("A", "FLOAT", [1])], [bytes(4)]), "inference input 'A' data-type is '<invalid>'"),
-        (message([("A", "FP32", [1])] * 2, [bytes(4)] * 2), "input 'A' already exists in request"),
-        (
-            message([("T", "BYTES", [3])], [byte_strings.pack([b"a", b"b"])]),
-            "expected 3 string elements for inference input 'T' for model 'm', got 2",
-        ),
-        (
-            message([("T", "BYTES", [1])], [byte_strings.pack([b"a", b"b"])]),
-            "unexpected number of string elements 2 for inference input 'T' for model 'm', expecting 1",
-        ),
-        (
-            message([("T", "BYTES", [1])], [b"\x05\x00"]),
-            "incomplete string length indicator for inference input 'T'",
-        ),
-        (
-            message([("T", "BYTES", [1])], [b"\x64\x00\x00\x00abcd"]),
-            "incomplete string data for inference input 'T' for model 'm', expecting string of length 100 but only 4"
-            " bytes available",
-        ),
-        (
-            typed("FP32", [1], int_contents=[1]),
-            "unexpected explicit tensor data for input tensor 'X' for model 'm' of type 'INT32', expected datatype"
-            " 'FP32'",
-        ),
-        (typed("FP16", [1], fp32_contents=[1]), "of type 'FP32', expected datatype 'FP16'"),
-        (typed("INT8", [1], int_contents=[128]), "out of the range of INT8"),
-        (with_parameters(triton_x=("bool_param", True)), "Only the following keys starting with 'triton_' are allowed"),
-        (with_parameters(dd=("uint64_param", 2**63)), "invalid value type for 'dd' parameter, expected int64_param"),
-        (UNSET, "invalid value type for 'dd' parameter, expected int64_param, bool_param, or string_param."),
-        (with_parameters(priority=("string_param", "1")), "invalid value type for 'priority' parameter"),
-        (with_parameters(priority=("int64_param", -1)), "parameter 'priority' is -1, expected 0 or more"),
-        (with_parameters(timeout=("bool_param", True)), "invalid value type for 'timeout' parameter"),
-        (with_parameters(sequence_id=("bool_param", True)), "invalid value type for 'sequence_id' parameter"),
-        (with_parameters(sequence_start=("int64_param", 1)), "invalid value type for 'sequence_start' parameter"),
-        (output(classification="3"), "invalid value type for 'classification' parameter, expected int64_param"),
-    ],
-)
-def test_unsound_requests(made, text):
-    code, found = refusal(made)
-    assert code is ErrorCode.INVALID_ARG
-    assert text in found
-
-
 def test_contents_beside_raw_contents():
     made = typed("FP32", [1], fp32_contents=[1.0])
     made.raw_input_contents.append(bytes(4))

@@ -109,7 +109,7 @@ async def test_errors_stay_in_the_stream(stream):
     answer = model.infer_response
     assert (answer.id, answer.model_name) == ("model", "code-3")
     assert answer.parameters["triton_final_response"].bool_param
-    for id, refused in (("early", request("refused-4", "early")), ("size", request("identity", "size", size=3))):
+    for id, refused in (("early", request("refused-4", "early")), ("later", request("refused-3", "later"))):
         stream.send(refused)
         message = await stream.next()
         assert message.error_message
