@@ -114,7 +114,7 @@ class MetricFamily:
         if not buckets:
             raise TritonModelException("Failed to create metric. Missing required buckets.")
         bounds = [float(bound) for bound in buckets]
-        if not all(lower < upper for lower, upper in zip(bounds[:-1], bounds[1:])):
+        if sorted(set(bounds)) != bounds:
             raise TritonModelException("Failed to create metric. Bucket Boundaries must be strictly sorted.")
         return bounds
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 from tests.conftest import Serve
 from tests.support.clients import ask, infer_json, tensor
 from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, numbers, write_decoupled
+from tests.support.repositories import CONSTANT_CONFIG, write_model
 from tools import proc
 from tools.process import ServerProcess
 
@@ -171,3 +173,44 @@ def test_statistics_count_responses(serve: Serve, tmp_path: Path) -> None:
     counts = {index: (each["success"]["count"], each["empty_response"]["count"])
               for index, each in found["response_stats"].items()}  # fmt: skip
     assert counts == {"0": (1, 0), "1": (1, 0), "2": (0, 1)}
+
+
+AGAIN = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.seen = {}
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            id = request.request_id()
+            self.seen[id] = self.seen.get(id, 0) + 1
+            if self.seen[id] < 3:
+                request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+                responses.append(None)
+            else:
+                times = pb_utils.Tensor("VALUE", np.array([self.seen[id]], np.int32))
+                responses.append(pb_utils.InferenceResponse([times]))
+        return responses
+"""
+
+
+@pytest.mark.parametrize("extra", ["", "max_batch_size: 4 dynamic_batching { max_queue_delay_microseconds: 1000 }"])
+def test_a_request_may_ask_to_come_again(serve: Serve, tmp_path: Path, extra: str) -> None:
+    write_model(tmp_path, "again", AGAIN, CONSTANT_CONFIG + extra)
+    server = serve(tmp_path)
+
+    def times(id: str) -> Any:
+        shape = [1, 1] if extra else [1]
+        return infer_json(server, "again", {"id": id, "inputs": [tensor("ASKED", "BOOL", shape, [True])]})
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(times, "abcd"))
+    assert [answer.json["outputs"][0]["data"] for answer in answers] == [[3]] * 4
+    (found,) = ask(server, "GET", "/v2/models/again/stats").json["model_stats"]
+    assert found["inference_stats"]["success"]["count"] == 4
+    assert found["execution_count"] >= 3

@@ -102,7 +102,8 @@ class TritonPythonModel:
 
     def case_2(self, request, sender):
         sender.send(self.one(1))
-        sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("an error", pb_utils.TritonError.UNAVAILABLE)))
+        error = pb_utils.TritonError("an error", pb_utils.TritonError.UNAVAILABLE)
+        sender.send(pb_utils.InferenceResponse(error=error))
         sender.send(self.one(2), FINAL)
 
     def case_3(self, request, sender):
