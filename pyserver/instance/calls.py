@@ -121,6 +121,7 @@ class Calls:
         self, sock: socket.socket, caller: Any, requests: RequestMemory, responses: ResponseMemory, services: Services
     ) -> None:
         self._caller = caller
+        self._name = caller.name
         self._requests = requests
         self._responses = responses
         self._services = services
@@ -144,10 +145,10 @@ class Calls:
         try:
             said = await asyncio.wait_for(asyncio.shield(self._probe), PROBE_SECONDS)
         except asyncio.TimeoutError:
-            log.warning("%s: is_ready took longer than %g s", self._caller.name, PROBE_SECONDS)
+            log.warning("%s: is_ready took longer than %g s", self._name, PROBE_SECONDS)
             return False
         if "error" in said:
-            log.warning("%s: is_ready failed: %s", self._caller.name, str(said["error"])[:1000])
+            log.warning("%s: is_ready failed: %s", self._name, str(said["error"])[:1000])
         return said.get("ready") is True
 
     def close(self) -> None:
@@ -164,6 +165,7 @@ class Calls:
         if self._probe is not None and not self._probe.done():
             self._probe.set_result({"ready": False})
         self._services.gone(self._caller)
+        self._caller = None
 
     def _on_records(self, records: list[tuple[Any, ...]]) -> bool:
         for record in records:
@@ -211,8 +213,7 @@ class Calls:
         try:
             offset, windows = place_one(self._requests, InferRequest("", inputs=response.outputs))
         except ArenaFull as full:
-            name = self._caller.name
-            error = unavailable(f"'{name}' has no room for an answer of {full.nbytes} bytes (--max-model-memory)")
+            error = unavailable(f"'{self._name}' has no room for an answer of {full.nbytes} bytes (--max-model-memory)")
             self._answer(call, flags, error)
             return
         if offset != NO_BLOCK:
@@ -272,12 +273,14 @@ class Calls:
 
     async def _control(self, asked: dict[str, Any]) -> None:
         said: dict[str, Any] = {"key": _key(asked)}
+        if self._caller is None:
+            return  # it died meanwhile
         try:
             said["value"] = await self._services.control(self._caller, asked)
         except ServerError as error:
             said.update(code=int(error.code), message=error.message)
         except Exception:
-            log.exception("%s: what it asked (%s) failed", self._caller.name, asked.get("what"))
+            log.exception("%s: what it asked (%s) failed", self._name, asked.get("what"))
             said.update(code=int(ErrorCode.INTERNAL), message="internal error: see the server's log")
         self._link.send(pack_json(messages.CONTROLLED, said))
 

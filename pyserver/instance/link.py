@@ -90,6 +90,8 @@ class Link:
             self._free_timer.cancel()
         self._freed.clear()
         self._channel.close()
+        # Who listened holds memory: it goes when he does, not when the collector comes by.
+        self._on_records = self._on_broken = self._on_end = _deaf
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -132,3 +134,7 @@ class Link:
         self.stop_reading()
         self._on_end()
         return False
+
+
+def _deaf(*_: object) -> Any:
+    return False

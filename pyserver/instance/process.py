@@ -67,7 +67,12 @@ class StubProcess:
         self.signal_group(signal.SIGKILL)
         self._process.wait()
         self.console.close()
-        self._on_exit()
+        on_exit, self._on_exit = self._on_exit, _nothing  # who listened is held no longer
+        on_exit()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _start(spec: InstanceSpec, fds: tuple[int, ...]) -> tuple[subprocess.Popen[bytes], int, int]:
