@@ -167,7 +167,13 @@ def test_statistics_count_responses(serve: Serve, tmp_path: Path) -> None:
     with listening(server) as stream:
         stream.ask("repeat", 5, 6, enable_empty_final_response=True)
         assert stream.take(3)[-1].final
-    (found,) = ask(server, "GET", "/v2/models/repeat/stats").json["model_stats"]
+
+    def counted() -> Any:
+        return ask(server, "GET", "/v2/models/repeat/stats").json["model_stats"][0]
+
+    # The stream may end before execute is over.
+    server.wait_until(lambda: counted()["execution_count"] == 1, 20, "to count the execution")
+    found = counted()
     assert found["inference_stats"]["success"]["count"] == 1
     assert found["execution_count"] == found["inference_count"] == 1
     counts = {index: (each["success"]["count"], each["empty_response"]["count"])
