@@ -261,6 +261,7 @@ class Instance(Dispatcher):
         if self.calls is not None:
             self.calls.close()
         begun = self._responses.begun
+        self._responses.close()
         self.reason = self._autopsy(begun)
         self._gone.set_result(None)
         if self._answer is not None and not self._answer.done():
