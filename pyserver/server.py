@@ -8,7 +8,7 @@ import signal
 import time
 from typing import Protocol
 
-from pyserver.controlplane import ControlPlane
+from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
 from pyserver.model.loader import Loader
@@ -52,10 +52,12 @@ class Server:
             self._registry,
             ModelRepository(settings.repositories),
             Loader(settings, time.monotonic_ns),
-            explicit=settings.model_control_mode == "explicit",
+            mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
+            upload_limit=settings.http_max_body_size,
         )
         self._fronts: list[Front] = []
+        self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
         """Open the ports, then load the models, so that health answers meanwhile. False if the server has to exit."""
@@ -72,6 +74,8 @@ class Server:
             log.error("exiting, because these models did not load (--exit-on-error=true): %s", ", ".join(failed))
             return False
         self.data_plane.started()
+        if self._settings.model_control_mode == "poll":
+            self._polling = asyncio.get_running_loop().create_task(self._poll())
         return True
 
     async def stop(self) -> None:
@@ -79,6 +83,9 @@ class Server:
         settings = self._settings
         deadline = time.monotonic() + settings.exit_timeout_secs
         self.data_plane.stopping()
+        if self._polling is not None:
+            self._polling.cancel()
+        self.control_plane.cancel_loads()
         if settings.drain_grace_secs:
             await asyncio.sleep(settings.drain_grace_secs)
         for front in self._fronts:
@@ -86,10 +93,22 @@ class Server:
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
 
+    async def _poll(self) -> None:
+        """Look at the repositories now and then; what can't be read now may be read the next time."""
+        seconds = self._settings.repository_poll_secs
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.control_plane.poll(min(SETTLE, seconds))
+            except ServerError as error:
+                log.error("%s", error.message)
+            except Exception:
+                log.exception("looking for changes in the model repositories")
+
     def _names(self) -> list[str] | None:
         """The models to load at start; None for all."""
         settings = self._settings
-        if settings.model_control_mode == "none" or "*" in settings.load_model:
+        if settings.model_control_mode != "explicit" or "*" in settings.load_model:
             return None
         return list(settings.load_model)
 

@@ -7,7 +7,7 @@ from pyserver.instance.layouts import BYTES_SIZE, ResponseLayouts
 from pyserver.instance.link import Link
 from pyserver.ipc.arena import Mapping
 from pyserver.ipc.messages import MessageError, Windows, unpack_json
-from pyserver.ipc.words import EXECUTING, control_words
+from pyserver.ipc.words import EXECUTING, HEARTBEAT, control_words
 from pyserver.types import Parameter, Tensor
 
 
@@ -42,6 +42,11 @@ class ResponseMemory:
     def begun(self) -> int:
         """The number of the payload that the stub executes, or executed last."""
         return self._control[EXECUTING]
+
+    @property
+    def heartbeat(self) -> int:
+        """What goes up while the stub loads its model."""
+        return self._control[HEARTBEAT]
 
     def outputs(self, layout: bytes, windows: Windows) -> list[Tensor]:
         """The tensors of a response; MessageError for what a stub in order would not say."""

@@ -1,7 +1,8 @@
 """Words in shared memory that one side writes and the other reads without a message.
 
 The first page of a response arena is its control page: its first 64-bit word is the number of the payload that the
-stub is executing, or executed last, so that after the stub's death the server knows what had begun. The first pages of
+stub is executing, or executed last, so that after the stub's death the server knows what had begun; its second counts up
+several times a second while the model loads, as long as Python code can run in the stub. The first pages of
 a request arena are the cancel table, a 32-bit word for each slot: 1 means that nobody waits for that request any more.
 Slot 0 belongs to nobody and stays 0: it is given to requests when all others are taken.
 
@@ -16,6 +17,8 @@ CANCEL_BYTES = 4 * CANCEL_SLOTS
 
 EXECUTING = 0
 """Index, in the control words, of the number of the payload begun last; 0 before the first."""
+HEARTBEAT = 1
+"""Index of the count that goes up while the model loads."""
 
 
 def control_words(response_view: memoryview) -> memoryview:

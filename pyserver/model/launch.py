@@ -12,12 +12,15 @@ from pyserver.instance.spec import InstanceSpec
 from pyserver.repository.config import BUNDLED_BACKENDS
 from pyserver.repository.instances import InstanceEntry
 from pyserver.repository.repository import ModelFolder
-from pyserver.settings import Settings
+from pyserver.settings import Settings, available_cpus
 
 ENVIRONMENT_PARAMETER = "EXECUTION_ENV_PATH"
 INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_PRELOAD")
 """Variables of the server's own environment that break another interpreter."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""How many threads numerical libraries start (torch goes by the first two): unless set, a model's instances share the CPUs.
+"""
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""
@@ -28,12 +31,13 @@ class Launch:
 
     def __init__(self, settings: Settings) -> None:
         self._backends = [*(Path(path).resolve() for path in settings.backend_directory), BUNDLED_BACKENDS]
-        self._response_bytes = settings.model_memory
+        self._settings = settings
+        self._cpus = available_cpus()
 
     def spec(
-        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry
+        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry, count: int
     ) -> InstanceSpec:
-        """The spec of one instance; a ServerError if its backend or interpreter is not there."""
+        """The spec of one of `count` instances; a ServerError if its backend or interpreter is not there."""
         directory = folder.path / str(version)
         backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
         interpreter = self._interpreter(folder, config)
@@ -49,10 +53,12 @@ class Launch:
             backend_directory=str(backend or ""),
             config_json=config_json,
             interpreter=interpreter,
-            environment=_variables(interpreter),
-            title=f"pyserver stub {entry.name}",
-            response_bytes=self._response_bytes,
+            environment=_variables(interpreter, max(1, self._cpus // count)),
+            title=f"pyserver: {folder.name}/{version} {entry.name}",
+            response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
+            silence=self._settings.model_load_timeout_secs,
+            load_limit=self._settings.model_load_limit_secs,
         )
 
     def _backend(self, model: str, name: str) -> Path:
@@ -86,8 +92,8 @@ class Launch:
         return named
 
 
-def _variables(interpreter: str) -> dict[str, str]:
-    variables = dict(os.environ)
+def _variables(interpreter: str, threads: int) -> dict[str, str]:
+    variables = {**dict.fromkeys(THREADS, str(threads)), **os.environ}
     if interpreter != sys.executable:
         for name in FOREIGN:
             variables.pop(name, None)

@@ -23,6 +23,7 @@ from pyserver.ipc.words import CONTROL_BYTES, cancel_words, control_words
 from pyserver.stub import directories, failures, loading, logger
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
+from pyserver.stub.heartbeat import Heartbeat
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.pacing import Pacing
 from pyserver.stub.request import Desk, RequestLayouts
@@ -61,6 +62,7 @@ class Stub:
             messages.FINALIZE: self._on_finalize,
         }
         self._pacing = Pacing()
+        self._heartbeat = Heartbeat(self._control)
         self.finalized = False
 
     def run(self) -> None:
@@ -148,6 +150,7 @@ class Stub:
         except BaseException as error:
             self._say(messages.INITIALIZED, failures.report(error))
         else:
+            self._heartbeat.stop()
             self._say(messages.INITIALIZED, {})
 
     def _on_finalize(self, _: bytes) -> None:

@@ -44,10 +44,11 @@ class ModelReady(Handler):
 
     def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/ready`."""
-        if self.data_plane.model_ready(name, parse_version(version)):
-            self.reply()
+        why = self.data_plane.why_unready(name, parse_version(version))
+        if why:
+            self.reply(status.error_body(f"Model version not ready: {why}"), status_code=status.BAD_REQUEST)
         else:
-            self.reply(status.error_body("Model version not ready"), status_code=status.BAD_REQUEST)
+            self.reply()
 
 
 class ModelConfig(Handler):
