@@ -50,7 +50,7 @@ class ControlPlane:
         self._watch = Watch(repository)
         self._locks: dict[str, asyncio.Lock] = {}
         self._loading: set[asyncio.Task[None]] = set()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: set[asyncio.Future[object]] = set()
         self._stopping = False
 
     def index(self, ready_only: bool = False) -> list[dict[str, str]]:
@@ -218,7 +218,7 @@ class ControlPlane:
         return _load_failed(entry.name, error, entry)
 
     def _take_down(self, entry: ModelEntry, timeout: float, forget: bool = False) -> None:
-        going = []
+        going: list[tuple[Model, VersionEntry | None]] = []
         for model in entry.serving().values():
             found = entry.versions[model.version]
             found.state, found.reason = State.UNLOADING, ""

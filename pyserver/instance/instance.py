@@ -35,9 +35,8 @@ KILL_WAIT = 10.0
 """Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
 LOOKS = 10
-"""A silence is noticed by so many looks that find no sign of life. Not by the clock: after a machine was frozen there was
-none from anybody.
-"""
+"""So many looks in a row that find no sign of life are a silence. Not the clock: a machine that was frozen for an hour
+showed none of its own."""
 
 
 class LoadError(ServerError):

@@ -19,8 +19,7 @@ INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_PRELOAD")
 """Variables of the server's own environment that break another interpreter."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""How many threads numerical libraries start (torch goes by the first two): unless set, a model's instances share the CPUs.
-"""
+"""How many threads numerical libraries start (torch goes by the first two): the CPUs, shared by a model's instances."""
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""

@@ -28,8 +28,9 @@ from pyserver.scheduler.policy import Limits
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Loader:
@@ -107,21 +108,13 @@ class Loader:
         return model
 
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
-        """Start a process, and let it complete the plan's configuration."""
+        """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
         first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore)
         async with self._slots:
             completed = await first.start(completing)
         try:
-            if completed is None:
-                validate.check(plan.config)
-                return first, plan.config
-            completion = complete.merge(plan.config, completed)
-            if completion.ignored:
-                ignored = ", ".join(completion.ignored)
-                log.warning("model '%s': auto_complete_config has no say in: %s", plan.folder.name, ignored)
-            _check_supported(completion.config)
-            return first, completion.config
+            return first, _completed(plan.config, completed)
         except BaseException:
             await first.stop(0.0)
             raise
@@ -174,6 +167,21 @@ async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
         await asyncio.wait(tasks)
         raise
     return [task.result() for task in tasks]
+
+
+def _completed(config: Any, said: str | None) -> Any:
+    """`config` with what the model said of itself (JSON), or as it is if it said nothing; checked either way."""
+    if said is None:
+        validate.check(config)
+        return config
+    completion = complete.merge(config, said)
+    if completion.ignored:
+        log.warning(
+            "model '%s': auto_complete_config changed %s, which only its configuration file can",
+            config.name, ", ".join(completion.ignored),
+        )  # fmt: skip
+    _check_supported(completion.config)
+    return completion.config
 
 
 def _check_supported(config: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ServerError, unsupported
-from pyserver.instance.memory import RequestMemory
+from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
@@ -16,7 +16,7 @@ from pyserver.model.statistics import Statistics
 from pyserver.payload import Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.scheduler import closed
-from pyserver.types import Clock, InferRequest, InferResponse, Lease
+from pyserver.types import Clock, InferRequest, InferResponse
 
 
 class Model:
@@ -86,7 +86,7 @@ class Model:
         self.statistics.touch()
         return answer
 
-    def reserve(self, nbytes: int, header: int) -> Lease | None:
+    def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
         return self.memory.reserve(nbytes, header)
 

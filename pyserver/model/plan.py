@@ -15,8 +15,8 @@ from pyserver.repository.repository import ModelFolder
 class Plan:
     """What is to be started: a folder, its configuration as written, and the versions that the policy selects.
 
-    `override` is the configuration (JSON) that came with a load request, None if it is the folder's own; `uploaded` says
-    that the files came with it as well. `disk` is what the repository's folder looked like, None if there is none.
+    `override` is the configuration (JSON) that came with a load request, None if it is the folder's own; `uploaded`
+    says that the files came with it as well. `disk` is what the repository's folder looked like, None if there is none.
     """
 
     folder: ModelFolder

@@ -31,9 +31,9 @@ class Planner:
         disk = self._repository.folders().get(name)
         if override is not None and override.files:
             return await self._of_upload(name, override, disk)
-        if override is None and served is not None and served.override is not None:
-            if await in_thread(lambda: _seen(disk)) == served.disk:
-                return served
+        overridden = override is None and served is not None and served.override is not None
+        if served is not None and overridden and await in_thread(lambda: _seen(disk)) == served.disk:
+            return served
         folder = self._repository.find(name)
         return await self._loader.plan(folder, override.config if override else None, folder)
 

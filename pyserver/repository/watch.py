@@ -1,4 +1,4 @@
-"""What has changed in the repositories since it was last acted on: one look, and a second one for what may be half done."""
+"""What has changed in the repositories since it was last acted on."""
 
 from __future__ import annotations
 

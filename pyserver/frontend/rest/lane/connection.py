@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from pyserver.errors import ErrorCode, ServerError
+from pyserver.errors import ServerError
 from pyserver.frontend.rest.infer import failure, start
 from pyserver.frontend.rest.lane.answer import CONTINUE, is_reset
 from pyserver.frontend.rest.lane.body import LARGE, Body, GatheredBody, PlacedBody, StreamedBody, ordinary_memory
@@ -37,9 +37,9 @@ class Connection(asyncio.BufferedProtocol):
     """The protocol of one connection to `lane`."""
 
     __slots__ = (
-        "_aside", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof", "_exchange", "_head",
-        "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading", "_scanned", "_started",
-        "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
+        "_aside", "_asked", "_barrier", "_body", "_busy", "_count", "_data", "_data_plane", "_ending", "_eof",
+        "_exchange", "_head", "_heads", "_into", "_lane", "_limits", "_lingering", "_lost", "_outbound", "_reading",
+        "_scanned", "_started", "_transport", "_view", "_watch", "_winding_down", "loop", "remote_ip",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -64,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._watch = Watch()
         # No input is taken: at the moment; until all answers are given; ever again.
         self._busy = self._barrier = self._ending = False
+        self._asked = False
         # We close when all is answered, because the server drains, or because the client sends no more.
         self._winding_down = self._eof = False
         self._lingering = self._lost = False
@@ -98,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._note_partial()
         self._outbound.flush()
         if self._winding_down:
-            self._settle()
+            self.settle()
 
     def _fill(self, nbytes: int) -> None:
         body = self._body
@@ -203,28 +204,36 @@ class Connection(asyncio.BufferedProtocol):
             self._begin_exchange(head)
         else:
             self._body = self._room(head, complete)
-        if asked and not self._ending and (self._exchange is None or not self._exchange.written):
-            self._outbound.put(CONTINUE)
+        self._asked = asked
+        self._say_continue()
         if self._body is not None and self._body.complete:
             self._received()
         return True
 
+    def _say_continue(self) -> None:
+        """Let the client send the body that it has asked for leave to send, once whoever wants it is ready."""
+        if self._asked and not self._busy and (self._exchange is None or not self._exchange.written):
+            self._asked = False
+            self._outbound.put(CONTINUE)
+
     def _room(self, head: Head, complete: bool) -> Body:
         """Where the body of an inference goes. An unknown model's is refused before it has come, and dropped."""
-        if not complete:
-            try:
-                self._data_plane.check(head.model_name, head.model_version)
-            except ServerError as error:
-                if head.expects_continue or not head.keep_alive:
-                    raise
-                self._outbound.say(None, failure(error), head)
-                return StreamedBody(head, self._limits, None)
+        block = None
+        name, version = head.model_name, head.model_version
+        try:
+            if not complete:
+                self._data_plane.check(name, version)
+            if head.length >= LARGE:
+                block = self._data_plane.reserve(name, version, head.length, head.json_length())
+        except ServerError as error:
+            if head.expects_continue or not head.keep_alive:
+                raise
+            self._outbound.say(None, failure(error), head)
+            return StreamedBody(head, self._limits, None)
         if head.chunked:
             return GatheredBody(self._limits)
-        if head.length >= LARGE:
-            block = self._data_plane.reserve(head.model_name, head.model_version, head.length, head.json_length())
-            if block is not None:
-                return PlacedBody(block.view, block)
+        if block is not None:
+            return PlacedBody(block.view, block)
         return PlacedBody(ordinary_memory(head.length), None)
 
     def _begin_exchange(self, head: Head) -> None:
@@ -235,7 +244,8 @@ class Connection(asyncio.BufferedProtocol):
     def _received(self) -> None:
         """The body is complete."""
         body, head, self._body = self._body, self._head, None
-        assert body is not None and head is not None
+        assert body is not None
+        assert head is not None
         if self._exchange is not None:
             self._busy = True
             self._started = self.loop.time()
@@ -249,6 +259,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _infer(self, head: Head, body: Buffer, lease: Lease | None) -> None:
         outbound = self._outbound
+        assert head.infer is not None
         try:
             request, future = start(
                 self._data_plane, head.model_name, head.model_version, head.infer, body, lease, self._limits
@@ -277,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
             if waiting < self._limits.max_pipelined and not (self._barrier and waiting):
                 self.go_on()
         if self._winding_down:
-            self._settle()
+            self.settle()
 
     def pause_writing(self) -> None:
         """The transport holds something that the kernel doesn't take yet."""
@@ -306,9 +317,10 @@ class Connection(asyncio.BufferedProtocol):
     def go_on(self) -> None:
         """Take input again, first what was put aside."""
         self._busy = self._barrier = False
+        self._say_continue()
         if self._aside:
             self._take_aside()
-            self._outbound.flush()
+        self._outbound.flush()
         if not self._busy:
             self._read(True)
 
@@ -333,7 +345,7 @@ class Connection(asyncio.BufferedProtocol):
     def refuse(self, error: ServerError) -> None:
         """What has come is no request: say so when its turn comes, and take nothing more from this client."""
         self._drop_body()
-        self._aside.clear()
+        self._aside = bytearray()  # the old one may be being read
         self._busy = self._ending = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -394,8 +406,8 @@ class Connection(asyncio.BufferedProtocol):
         """Find out whether anybody reads on, where that can be asked without disturbing an answer.
 
         Closing a socket and closing half of it look alike from here until something is sent. An interim response may
-        always be sent, and every client of HTTP/1.1 skips it (RFC 9110, section 15.2); nobody being there, the kernel at
-        the other end answers it with a reset.
+        always be sent, and every client of HTTP/1.1 skips it (RFC 9110, section 15.2); nobody being there, the kernel
+        at the other end answers it with a reset.
         """
         queue, exchange = self._outbound.queue, self._exchange
         head = queue[0][2] if queue else self._head
@@ -418,15 +430,15 @@ class Connection(asyncio.BufferedProtocol):
             return False
         return self._eof or not (self._body or self._aside)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Close if there is nothing left to do."""
         if not self._lost and not self._lingering and self._is_idle():
             self._outbound.flush()
             self._transport.close()
 
-    def drain(self) -> None:
-        """Answer what has been asked, and close."""
+    def wind_down(self) -> None:
+        """The answer to the last request that comes by the time of it is the last. `settle` then closes idle ones."""
         self._winding_down = True
-        self._settle()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits for anything any more."""
