@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
+import sys
 import time
 from typing import Protocol
 
 from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.instance.process import show_all_stacks
 from pyserver.model.loader import Loader
 from pyserver.model.registry import Registry
 from pyserver.repository.repository import ModelRepository
@@ -143,6 +146,7 @@ def serve(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
+    _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
@@ -163,6 +167,15 @@ async def _run(settings: Settings) -> int:
     waiting.cancel()
     await server.stop()
     return 0 if started else 1
+
+
+def _show_stacks_on_signal(loop: asyncio.AbstractEventLoop) -> None:
+    """SIGUSR1 writes the stacks of all threads to the log: the server's, by the C library's means, so that a loop that
+    is stuck shows where; and, if it is not, each stub's.
+    """
+    loop.add_signal_handler(signal.SIGUSR1, show_all_stacks)
+    streams = [handler.stream for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    faulthandler.register(signal.SIGUSR1, file=streams[0] if streams else sys.stderr, chain=True)
 
 
 def _second_signal() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ServerError, internal, unavailable
+from pyserver.instance.console import escaped, label
 from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import RequestLayouts, pack_extras
 from pyserver.instance.link import Link
@@ -184,7 +185,9 @@ class Dispatcher:
             return
         pending = flight.payload.pendings[row]
         if traceback:
-            log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
+            labels = {"model": self._model_name, "version": self._model_version, "instance": self.name}
+            extra = {**labels, "requests": escaped(pending.request.id)}
+            log.error("%s: failed: %s", label(labels, extra["requests"] or "-"), traceback, extra=extra)
         flight.payload.owner.failed(pending, error)
 
     def _heard_last(self, flight: Flight, key: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
-from pyserver.instance.console import MAX_LINE, escaped
+from pyserver.instance.console import MAX_LINE, MAX_MARK, escaped, label
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
@@ -215,9 +215,11 @@ class Instance(Dispatcher):
             raise MessageError("a log record without level or message")
         if self._process is None or not self._process.console.admits():
             return
-        extra = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
-        where = f"{said.get('file', '')}:{said.get('line', 0)}"
-        model_log.log(level, "%s: %s: %s", self.name, escaped(where), escaped(message[:MAX_LINE]), extra=extra)
+        requests = escaped(str(said.get("requests", ""))[:MAX_MARK])
+        labels = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
+        where = escaped(f"{said.get('file', '')}:{said.get('line', 0)}")
+        extra = {**labels, "requests": requests}
+        model_log.log(level, "%s: %s: %s", label(labels, requests), where, escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 

@@ -49,11 +49,14 @@ def ignore_signals() -> None:
 
 
 def set_title(title: str) -> None:
-    """Show `title` in ps, where setproctitle is installed, or else what fits of it as the thread's name."""
+    """Show `title` in ps, where setproctitle is installed; it is the last argument anyway.
+
+    What fits into the thread's name, which top shows, is taken from behind the colon.
+    """
     try:
         from setproctitle import setproctitle  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        _prctl(PR_SET_NAME, title.encode()[:15])
+        _prctl(PR_SET_NAME, title.split(": ")[-1].encode()[:15])
     else:
         setproctitle(title)
 

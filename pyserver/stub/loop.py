@@ -20,7 +20,7 @@ from pyserver.ipc import messages
 from pyserver.ipc.arena import Arena, Mapping
 from pyserver.ipc.channel import Channel
 from pyserver.ipc.words import CONTROL_BYTES, cancel_words, control_words
-from pyserver.stub import directories, failures, loading, logger
+from pyserver.stub import directories, executing, failures, loading, logger
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
 from pyserver.stub.heartbeat import Heartbeat
@@ -172,7 +172,11 @@ class Stub:
         self._outbox.say(record)
 
     def _log(self, level: int, message: str, file: str, line: int) -> None:
-        self._say(messages.LOG, {"level": level, "message": message, "file": file, "line": line})
+        fields = {"level": level, "message": message, "file": file, "line": line}
+        identities = executing.ids()
+        if identities:
+            fields["requests"] = identities
+        self._say(messages.LOG, fields)
 
 
 def main(channel_fd: int, request_fd: int, response_fd: int) -> int:

@@ -347,4 +347,4 @@ async def test_a_flood_of_log_records_is_bounded_too(
     await owner.heard(payload)
     logged = [record.getMessage() for record in caplog.records if record.name == "pyserver.model"]
     assert 2000 <= len(logged) < 10_000
-    assert set(logged) == {"m_0_0: model.py:8: two\\x0alines"}
+    assert set(logged) == {"m/1 m_0_0: model.py:8: two\\x0alines"}
