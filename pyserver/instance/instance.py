@@ -264,6 +264,7 @@ class Instance(Dispatcher):
             self._answer.set_exception(LoadError(self._unhealthy()))
         self._advance(Event.EXIT)
         self._abandon(unavailable(self._unhealthy()), begun)
+        del self._responses  # its pages go with the last answer that looks into them
 
     def _unhealthy(self) -> str:
         return f"Stub process '{self.name}' is not healthy: {self.reason}"

@@ -11,17 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.instance.console import Console
-from pyserver.instance.descendants import VARIABLE, kill_marked
+from pyserver.instance.descendants import VARIABLE, kill_family
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
+
+FOREGROUND = "PYSERVER_FOREGROUND"
+"""Set for a stub that has the terminal: it obeys Ctrl-C, and leaves its streams as they are."""
 
 
 class StubProcess:
     """A running stub on the running loop; `on_exit` is called once, when it is dead and everything it printed is read.
 
     It leads a session of its own, so that nothing it starts outlives it: its process group is killed before it is
-    reaped, while its number is certainly its own, and what has left the group is found by its environment. In the
-    foreground it stays in the server's group, which a terminal asks for, and prints for itself.
+    reaped, while its number is certainly its own, and what has left the group as well. In the foreground it stays in
+    the server's group, which a terminal asks for, and prints for itself.
     """
 
     def __init__(
@@ -30,9 +33,12 @@ class StubProcess:
         """Start it with `fds`: its end of the channel, request memory, response memory. OSError if that fails."""
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
+        self._code: int | None = None
         self._mark = f"{os.getpid()}.{secrets.token_hex(8)}"
         self._foreground = spec.foreground
         environment = {**spec.environment, VARIABLE: self._mark}
+        if spec.foreground:
+            environment[FOREGROUND] = "1"
         labels = {"model": spec.model_name, "version": str(spec.version), "instance": spec.name}
         if spec.foreground:
             self._process = _popen(spec, environment, fds)
@@ -51,8 +57,8 @@ class StubProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not been reaped."""
-        return self._process.returncode is None
+        """Whether it has not ended."""
+        return self._code is None
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to it and to everything in its group."""
@@ -69,7 +75,7 @@ class StubProcess:
 
     def outcome(self) -> str:
         """How it ended, in words; a SIGKILL that nobody here sent is most often the kernel's, out of memory."""
-        code = self._process.returncode
+        code = self._code
         if code is None:
             return "still running"
         if code >= 0:
@@ -84,9 +90,11 @@ class StubProcess:
         RUNNING.discard(self)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.signal_group(signal.SIGKILL)
-        self._process.wait()
-        self._loop.run_in_executor(None, kill_marked, self._mark)
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        self._code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        family = self._loop.run_in_executor(None, kill_family, 0 if self._foreground else self.pid, self._mark)
+        family.add_done_callback(lambda _: self._process.wait())
         self.console.close()
         self._on_exit()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pyserver.errors import unsupported
@@ -34,10 +35,14 @@ T = TypeVar("T")
 
 
 class Loader:
-    """Makes plans, and models from them. What it can't do is a ServerError."""
+    """Makes plans, and models from them. What it can't do is a ServerError.
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    In the `foreground` a model has one instance, which has the terminal and all the time it wants.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, foreground: bool = False) -> None:
         self._settings = settings
+        self._foreground = foreground
         self._clock = clock
         self._slots = asyncio.Semaphore(settings.load_limit)
         self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
@@ -154,7 +159,10 @@ class Loader:
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)
         entries = instances(config)
-        return [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
+        specs = [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
+        if self._foreground:
+            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0)]
+        return specs
 
 
 async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:

@@ -14,6 +14,8 @@ STUB = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 CANNOT_START = 70
+FOREGROUND = "PYSERVER_FOREGROUND"
+"""Set where the process has a terminal and somebody at it: Ctrl-C is for the model, and so are its prints."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -80,7 +82,8 @@ def _prctl(option: int, argument: object) -> None:
 def main() -> int:
     """Become a stub."""
     die_with_parent()
-    ignore_signals()
+    if FOREGROUND not in os.environ:
+        ignore_signals()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
     channel, requests, responses, title = sys.argv[1:]

@@ -19,11 +19,13 @@ requests: Sequence[Any] = ()
 
 
 def ids() -> str:
-    """The ids of the requests that the calling thread executes, with commas; "" if there are none."""
+    """The ids of the requests that the calling thread executes, on one line, with commas; "" if there are none."""
     if not requests or threading.current_thread() is not threading.main_thread():
         return ""
     named = [identity for identity in (request.request_id() for request in requests[: _MOST_IDS + 1]) if identity]
     text = ",".join(named[:_MOST_IDS])[:_MOST_CHARACTERS]
+    if not text.isprintable():
+        text = "".join(found if found.isprintable() else f"\\x{ord(found):02x}" for found in text)
     return text + ",..." if len(named) > _MOST_IDS else text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import sys
 from types import FrameType
 from typing import Callable
@@ -92,7 +93,8 @@ def open_streams() -> None:
 
     The root logger keeps no handler, so that a model's own `logging.basicConfig` still has its effect.
     """
-    sys.stdout, sys.stderr = executing.marked(sys.stdout), executing.marked(sys.stderr)
+    if "PYSERVER_FOREGROUND" not in os.environ:
+        sys.stdout, sys.stderr = executing.marked(sys.stdout), executing.marked(sys.stderr)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.lastResort = handler

@@ -265,7 +265,18 @@ def test_files_by_request(serve: Serve, tmp_path: Path, nothing_left_behind: Pat
     assert load(server, "sent")[0] in {400, 404}
 
 
-BAD_PATHS = ("../x", "1/../../x", "/etc/x", "1//model.py", "./1/model.py", "1\\model.py", "", "1/\0", "..", "1/model.py/")
+BAD_PATHS = (
+    "../x",
+    "1/../../x",
+    "/etc/x",
+    "1//model.py",
+    "./1/model.py",
+    "1\\model.py",
+    "",
+    "1/\0",
+    "..",
+    "1/model.py/",
+)
 
 
 def test_files_that_are_refused(serve: Serve, tmp_path: Path, nothing_left_behind: Path) -> None:
