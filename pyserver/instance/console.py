@@ -16,7 +16,8 @@ BURST = 2000
 """Lines that may come at once."""
 LINES_PER_SECOND = 500
 """Lines that are logged, in the long run; what is printed faster is counted and dropped."""
-TAIL_LINES = 20
+TAIL_LINES = 40
+"""Of stderr, told with a death: what the interpreter says of its threads may be twenty."""
 TAIL_BYTES = 8 * 1024
 MARK, END = b"\x1e", b"\x1f"
 """Around the request ids before a line (`pyserver.stub.executing`)."""
