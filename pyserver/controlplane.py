@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from pyserver.errors import ErrorCode, ServerError, invalid, unavailable
+from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model import callgraph, overrides
 from pyserver.model import plan as plans
+from pyserver.model.index import document, load_failed, reason
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
 from pyserver.model.overrides import Override
@@ -60,7 +62,7 @@ class ControlPlane:
         for entry in sorted(self._registry, key=lambda entry: entry.name):
             seen.add(entry.name)
             for number, found in sorted(entry.versions.items()):
-                documents.append(_document(entry.name, number, found))
+                documents.append(document(entry.name, number, found))
         documents += [{"name": name} for name in sorted(self._repository.names - seen)]
         if ready_only:
             documents = [document for document in documents if document.get("state") == "READY"]
@@ -211,11 +213,11 @@ class ControlPlane:
         serving = entry.serving()
         if serving:
             for number in serving:
-                entry.versions[number].reason = f"the last reload failed: {_reason(error)}"
+                entry.versions[number].reason = f"the last reload failed: {reason(error)}"
         else:
             numbers = [number for number in entry.versions if number] or [0]
-            self._set(entry, {number: VersionEntry(State.UNAVAILABLE, _reason(error)) for number in numbers})
-        return _load_failed(entry.name, error, entry)
+            self._set(entry, {number: VersionEntry(State.UNAVAILABLE, reason(error)) for number in numbers})
+        return load_failed(entry.name, error, entry)
 
     def _take_down(self, entry: ModelEntry, timeout: float, forget: bool = False) -> None:
         going: list[tuple[Model, VersionEntry | None]] = []
@@ -252,6 +254,9 @@ class ControlPlane:
             entry = self._registry.known(forget)
             if entry is not None and not any(found.wanted for found in entry.versions.values()):
                 self._registry.forget(forget)
+            going.clear()
+            # Requests that failed may hang on in circles, with views of the model's memory; most of the heap is frozen.
+            gc.collect()
 
         self._in_background(retire_all())
 
@@ -281,28 +286,6 @@ class ControlPlane:
                 "explicit model load / unload is not allowed if polling is enabled:"
                 " start the server with --model-control-mode=explicit"
             )
-
-
-def _document(name: str, number: int, found: VersionEntry) -> dict[str, str]:
-    state, reason = found.shown()
-    document = {"name": name, "version": str(number) if number else "", "state": state.value, "reason": reason}
-    return {key: value for key, value in document.items() if value}
-
-
-def _reason(error: ServerError) -> str:
-    """The index's reason: the code in words, then the message (Triton's form)."""
-    words = (
-        "Invalid argument" if error.code is ErrorCode.INVALID_ARG else error.code.name.replace("_", " ").capitalize()
-    )
-    return f"{words}: {error.message}"
-
-
-def _load_failed(name: str, error: ServerError, entry: ModelEntry) -> ServerError:
-    numbers = [number for number in sorted(entry.versions) if number]
-    if not numbers:
-        return ServerError(error.code, f"failed to load '{name}': {error.message}")
-    states = "".join(f"version {number} is at UNAVAILABLE state: {_reason(error)};" for number in numbers)
-    return invalid(f"load failed for model '{name}': {states}")
 
 
 def _going(name: str) -> ServerError:

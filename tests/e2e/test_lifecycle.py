@@ -351,13 +351,13 @@ def test_loading_can_be_limited_and_tried_again(serve: Serve, tmp_path: Path) ->
     flaky += "        if os.path.exists(marker):\n            os.remove(marker)\n            return\n"
     flaky += "        open(marker, 'w').close()\n        raise OSError('not yet')"
     write_model(tmp_path, "flaky", STUB.format(initialize=flaky), CONSTANT_CONFIG)
-    limits = ("--model-load-limit-secs", "2", "--model-load-retry-count", "1")
+    limits = ("--model-load-limit-secs", "1", "--model-load-retry-count", "1")
     server = serve(tmp_path, options=(*EXPLICIT, *limits))
     assert load(server, "flaky") == (200, "")
     assert "failed to load, 1 more tries" in server.log
     status, error = load(server, "long")
     assert status == 400
-    assert "did not load within 2 s" in error
+    assert "did not load within 1 s" in error
 
 
 def test_sigterm_while_a_request_loads_a_model(serve: Serve, tmp_path: Path) -> None:
