@@ -9,6 +9,7 @@ from typing import Any
 
 from pyserver.errors import invalid, unsupported
 from pyserver.instance.spec import InstanceSpec
+from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
 from pyserver.repository.instances import InstanceEntry
 from pyserver.repository.repository import ModelFolder
@@ -52,7 +53,7 @@ class Launch:
             backend_directory=str(backend or ""),
             config_json=config_json,
             interpreter=interpreter,
-            environment=_variables(interpreter, max(1, self._cpus // count)),
+            environment=_variables(interpreter, max(1, self._cpus // count), entry.kind),
             title=f"pyserver: {folder.name}/{version} {entry.name}",
             response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
@@ -91,8 +92,12 @@ class Launch:
         return named
 
 
-def _variables(interpreter: str, threads: int) -> dict[str, str]:
+def _variables(interpreter: str, threads: int, kind: str) -> dict[str, str]:
     variables = {**dict.fromkeys(THREADS, str(threads)), **os.environ}
+    if kind == "GPU" and devices.VISIBLE not in variables:
+        # All of them, so that a model's `cuda:{model_instance_device_id}` is the device that it is meant to be.
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        variables[devices.VISIBLE] = ",".join(map(str, devices.gpus()))
     if interpreter != sys.executable:
         for name in FOREIGN:
             variables.pop(name, None)

@@ -21,7 +21,7 @@ from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.model.plan import Plan
 from pyserver.proto.model_config import ModelConfig
-from pyserver.repository import complete, document, fingerprint, validate, versions
+from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
@@ -85,7 +85,9 @@ class Loader:
 
     def _plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
         seen = fingerprint.take(disk.path) if disk is not None else None  # first: a change meanwhile is one more change
-        config = configs.prepare(folder, override, self._settings.model_config_name)
+        known = devices.gpus()
+        config = configs.prepare(folder, override, self._settings.model_config_name, known)
+        devices.check(config, known)
         _check_supported(config)
         chosen = tuple(versions.select(config, folder.versions()))
         return Plan(folder, config, chosen, seen, override, uploaded=folder != disk)

@@ -454,3 +454,17 @@ def test_reloading_over_and_over_leaves_nothing(serve: Serve, tmp_path: Path) ->
             reload()
     server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors + 2, 10, "to close what it opened")
     assert proc.threads(server.pid) <= threads + 4
+
+
+def test_devices(serve: Serve, tmp_path: Path) -> None:
+    """KIND_AUTO takes the CPU where no GPU may be used; KIND_GPU says that there is none."""
+    said = "        print(args['model_instance_kind'], args['model_instance_device_id'], flush=True)"
+    for kind in ("AUTO", "GPU"):
+        group = f"instance_group {{ kind: KIND_{kind} }}\n"
+        write_model(tmp_path, kind.lower(), STUB.format(initialize=said), CONSTANT_CONFIG + group)
+    server = serve(tmp_path, options=EXPLICIT, env={"CUDA_VISIBLE_DEVICES": ""})
+    assert load(server, "auto") == (200, "")
+    server.wait_log("auto/1 auto_0_0: CPU 0")
+    status, error = load(server, "gpu")
+    assert status == 400
+    assert "GPUs available to this server: none" in error
