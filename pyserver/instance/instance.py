@@ -258,13 +258,13 @@ class Instance(Dispatcher):
         self._link.drain()
         self._link.close()
         begun = self._responses.begun
+        self._responses.close()
         self.reason = self._autopsy(begun)
         self._gone.set_result(None)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(LoadError(self._unhealthy()))
         self._advance(Event.EXIT)
         self._abandon(unavailable(self._unhealthy()), begun)
-        del self._responses  # its pages go with the last answer that looks into them
 
     def _unhealthy(self) -> str:
         return f"Stub process '{self.name}' is not healthy: {self.reason}"
