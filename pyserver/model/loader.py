@@ -168,7 +168,7 @@ class Loader:
         await place.initialize()
 
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
-        return Supervisor(spec, model.memory, self._clock, model.instance_changed, first)
+        return Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
 
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)
