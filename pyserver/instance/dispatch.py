@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.core.records import pack_execute_one
 from pyserver.errors import ServerError, internal, unavailable
 from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import RequestLayouts, pack_extras
@@ -25,7 +26,6 @@ from pyserver.ipc.messages import (
     Request,
     Windows,
     pack_execute,
-    pack_execute_one,
 )
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.types import InferResponse, Tensor
