@@ -6,23 +6,35 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pyserver.errors import ServerError, unsupported
+from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
+from pyserver.model.stream import Stream
+from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
 
+DECOUPLED = "doesn't support models with decoupled transaction policy"
+
+
+class DecoupledError(ServerError):
+    """Who can take but one response has asked a model that gives any number."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(ErrorCode.UNSUPPORTED, f"{asked} {DECOUPLED}")
+
 
 class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
-    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it.
+    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `calls` are the names of
+    other models that it is known to call.
     """
 
     def __init__(
@@ -43,10 +55,12 @@ class Model:
         self.load_seconds = 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self.statistics = Statistics()
+        self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
         self.supervisors: list[Supervisor] = []
-        self._memory = memory
+        self.streams: set[Stream] = set()
+        self.memory = memory
+        self.calls: set[str] = set()
         self._signature = Signature.of(name, config)
 
     @property
@@ -54,12 +68,25 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(supervisor.ready for supervisor in self.supervisors)
 
+    async def probe(self) -> bool:
+        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
+        said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
+        return any(said)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its instances live."""
+        return all(supervisor.ready for supervisor in self.supervisors)
+
+    @property
+    def trouble(self) -> str:
+        """Why instances are missing; "" if none is."""
+        return "; ".join(found.reason for found in self.supervisors if not found.ready and found.reason)
+
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
         if self.decoupled:
-            raise unsupported(
-                f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
-            )
+            raise DecoupledError(f"this way to ask model '{self.name}'")
         rows = self._signature.check(request)
         nbytes = 0
         for tensor in request.inputs:
@@ -74,9 +101,39 @@ class Model:
         self.statistics.touch()
         return answer
 
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
+        rows = self._signature.check(request)
+        stream = Stream(self)
+        nbytes = sum(len(tensor.data) for tensor in request.inputs)
+        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        self.streams.add(stream)
+        try:
+            self.scheduler.submit(stream.pending)
+        except BaseException:
+            self.streams.discard(stream)
+            raise
+        self.statistics.touch()
+        return stream
+
+    def streamed(self, stream: Stream, response: InferResponse, final: bool) -> None:
+        """A response of `stream` has come: count it, and give reshaped outputs their shape."""
+        if self._signature.reshapes:
+            self._signature.restore(response.outputs)
+        if self.decoupled:
+            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+        stream.count += 1
+        if final:
+            self.streams.discard(stream)
+
+    def abandon(self, stream: Stream) -> None:
+        """Nobody reads `stream` any more."""
+        self.streams.discard(stream)
+        self.scheduler.cancel(stream.pending)
+
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
-        return self._memory.reserve(nbytes, header)
+        return self.memory.reserve(nbytes, header)
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
@@ -90,6 +147,12 @@ class Model:
             self.scheduler.close(error)
             self.scheduler.abandon(error)
 
+    def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
+        """Take on other instance groups: `config` with them, and who fills them, already started."""
+        self.config = config
+        self.config_json = config_json
+        self.supervisors = supervisors
+
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
 
@@ -101,9 +164,9 @@ class Model:
         """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances."""
         self.scheduler.close(self.unready("it is being unloaded"))
         deadline = self._loop.time() + timeout
-        while not self.scheduler.idle and self._loop.time() < deadline:
+        while (self.streams or not self.scheduler.idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
         await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
-        self._memory.close()
+        self.memory.close()

@@ -16,8 +16,11 @@ from pyserver.repository.repository import ModelFolder, check_name
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig
 
-BUNDLED_BACKENDS = Path(__file__).resolve().parents[2] / "backends"
-"""The backends that come with the server, a folder each."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "backends"
+BUNDLED_BACKENDS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "backends"
+"""The backends that come with the server, a folder each: inside the package where it is installed, beside it in a
+checkout."""
 
 
 def prepare(
@@ -42,17 +45,18 @@ def read_config(folder: ModelFolder, config_name: str = "") -> ModelConfig:
     The result has a name, and a backend or platform. ServerError (INVALID_ARG) as for `pbtxt.read`, and for another
     model's name.
     """
-    path = _config_path(folder, config_name)
+    path = path_of(folder, config_name)
     config = model_config.ModelConfig() if path is None else pbtxt.read(path)
-    return _named(folder, config)
+    return named(folder, config)
 
 
 def read_override(folder: ModelFolder, text: str) -> ModelConfig:
     """Read a configuration that came with a load request, as JSON."""
-    return _named(folder, document.from_json(text))
+    return named(folder, document.from_json(text))
 
 
-def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
+def path_of(folder: ModelFolder, config_name: str) -> Path | None:
+    """The file that configures a model, None if it has none; ServerError (INVALID_ARG) if that can't be one."""
     names = ["config.pbtxt"]
     if config_name:
         check_name(config_name)
@@ -70,7 +74,8 @@ def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
     return None
 
 
-def _named(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+def named(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+    """The configuration with its name and backend filled in; ServerError (INVALID_ARG) if they can't be."""
     if config.name and config.name != folder.name:
         raise invalid(
             f"unexpected directory name '{folder.name}' for model '{config.name}',"
