@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.core.records import pack_execute_one
 from pyserver.errors import ServerError, internal, unavailable
 from pyserver.instance.console import escaped, label
 from pyserver.instance.flight import Flight
@@ -27,7 +28,6 @@ from pyserver.ipc.messages import (
     Request,
     Windows,
     pack_execute,
-    pack_execute_one,
 )
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.types import InferResponse, Lease, Tensor

@@ -7,8 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.core.records import from_stub
 from pyserver.ipc.channel import Channel
-from pyserver.ipc.messages import MessageError, from_stub, pack_free
+from pyserver.ipc.messages import MessageError, pack_free
 
 MESSAGES_A_TURN = 16
 """Read from one stub before others get their turn."""
