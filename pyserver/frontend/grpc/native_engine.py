@@ -34,7 +34,7 @@ from typing import Any
 
 from pyserver.errors import ServerError
 from pyserver.frontend.address import refused, target, try_bind
-from pyserver.frontend.grpc.bridge import Bridge
+from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import (
     MAX_MESSAGE,
     RESOURCE_EXHAUSTED,
@@ -42,7 +42,7 @@ from pyserver.frontend.grpc.engine import (
     Method,
     Options,
     StreamMethod,
-    encoded,
+    encoded_at_home,
     stopping,
 )
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
@@ -78,6 +78,7 @@ class NativeEngine:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._behind = GrpcioEngine(bridge)
+        self._arrived: Crossing[list[Any]] = Crossing(bridge.loop, self._take)
         self._front: Any = None
         self._thread: threading.Thread | None = None
         self._methods: list[Method] = []
@@ -125,19 +126,18 @@ class NativeEngine:
         self._behind.stop()
 
     def _serve(self) -> None:
-        while self._take(self._front.recv_batch(BATCH)):
-            pass
+        """In the side thread: wait for calls and hand them over whole, for every step here is one that holds the GIL."""
+        receive, post = self._front.recv_batch, self._arrived.post
+        while (events := receive(BATCH)) is not None:
+            post(events)
 
-    def _take(self, events: list[Any] | None) -> bool:
-        if events is None:
-            return False
+    def _take(self, events: list[Any]) -> None:
+        """On the main loop: begin the calls, and cancel those whose clients have gone."""
         for kind, key, index, payload, _ in events:
             if kind == native.EVENT_CALL:
                 self._begin(key, self._methods[index], payload)
             else:
                 self._gone(key)
-        self._bridge.wake()
-        return True
 
     def _begin(self, key: int, method: Method, payload: bytes) -> None:
         if self.draining:
@@ -148,17 +148,17 @@ class NativeEngine:
             self.fail(key, RESOURCE_EXHAUSTED, f"Received message larger than max ({len(payload)} vs. {MAX_MESSAGE})")
             return
         self.open[key] = call = _Call(method, payload, self, key)
-        self._bridge.put(call)
+        call.step()
 
     def _gone(self, key: int) -> None:
         call = self.open.get(key)
         if call is not None:
             call.gone = True
-            self._bridge.put(call)
+            call.step()
 
     def elsewhere(self, call: _Call, result: Any) -> None:
         """Let the other side thread encode."""
-        self._behind.run(functools.partial(call.send, result))
+        self._behind.run(functools.partial(call.send, result, self._bridge.encoded_away))
 
     def closed(self) -> None:
         """A call was answered while the engine drains: it may have been the last."""
@@ -177,14 +177,14 @@ class _Call(Call):
 
     def answer(self, result: Any) -> None:
         if self.method.quick(result):
-            self.send(result)
+            self.send(result, encoded_at_home)
         else:
             self.engine.elsewhere(self, result)
 
-    def send(self, result: Any) -> None:
+    def send(self, result: Any, encode: Callable[[Method, Any, int], bytes]) -> None:
         """Encode here and now."""
         try:
-            message = encoded(self.method, result, MAX_MESSAGE)
+            message = encode(self.method, result, MAX_MESSAGE)
         except ServerError as error:
             self.refuse(error)
             return

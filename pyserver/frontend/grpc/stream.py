@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
-from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded
+from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded_at_home
 from pyserver.protocol import grpc_infer, status
 from pyserver.types import InferRequest, InferResponse
 
@@ -90,7 +90,7 @@ class _Session:
         error = ask.error
         if error is None:
             try:
-                return _Message(encoded(self._method, ask.result, MAX_MESSAGE))
+                return _Message(ask.message or self._bridge.encoded_away(ask.method, ask.result, MAX_MESSAGE))
             except ServerError as failure:
                 error = failure
         if not ask.accepted:
@@ -103,7 +103,7 @@ class _Session:
 class _Ask(Call):
     """One request of a stream. `accepted` turns true once it was not refused at once."""
 
-    __slots__ = ("accepted", "error", "home", "id", "model", "result")
+    __slots__ = ("accepted", "error", "home", "id", "message", "model", "result")
 
     def __init__(self, method: Method, message: bytes, home: Crossing[_Ask]) -> None:
         super().__init__(method, message)
@@ -112,13 +112,20 @@ class _Ask(Call):
         self.accepted = False
         self.error: ServerError | None = None
         self.result: Any = None
+        self.message = b""
 
     def settle(self, future: asyncio.Future[Any]) -> None:
         self.accepted = True
         super().settle(future)
 
     def answer(self, result: Any) -> None:
-        self.result = result
+        if self.method.quick(result):
+            try:
+                self.message = encoded_at_home(self.method, result, MAX_MESSAGE)
+            except ServerError as error:
+                self.error = error
+        else:
+            self.result = result
         self.home.post(self)
 
     def refuse(self, error: ServerError) -> None:
@@ -134,7 +141,4 @@ def _identity(request: InferRequest | ServerError) -> tuple[str, tuple[str, str]
 
 
 def _encode_final(response: InferResponse) -> bytes:
-    try:
-        return grpc_infer.encode_stream(response, final=True)
-    finally:
-        response.release()
+    return grpc_infer.encode_stream(response, final=True)
