@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 import uvloop
 
-from pyserver.errors import ErrorCode, ServerError
+from pyserver.errors import ServerError
 from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import (
@@ -241,10 +241,11 @@ class _Call(Call):
                 error = failure
         if self.reply.done():
             return
-        if message is not None:
-            self.reply.set_result(message)
+        if error is not None:
+            self.reply.set_exception(error)
         else:
-            self.reply.set_exception(error or ServerError(ErrorCode.INTERNAL, "no answer"))
+            assert message is not None
+            self.reply.set_result(message)
 
 
 class _Stream:

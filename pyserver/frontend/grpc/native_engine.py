@@ -126,7 +126,7 @@ class NativeEngine:
         self._behind.stop()
 
     def _serve(self) -> None:
-        """In the side thread: wait for calls and hand them over whole, for every step here is one that holds the GIL."""
+        """In the side thread: wait for calls and hand them over whole. Every step here keeps the main loop from the GIL."""
         receive, post = self._front.recv_batch, self._arrived.post
         while (events := receive(BATCH)) is not None:
             post(events)
