@@ -1,9 +1,9 @@
 """The tensor core: compiled leaves that know bytes, shapes, datatypes and addresses, and nothing of a server.
 
 For the rest of the house: `tensor` (datatypes, sizes, views), `bytes` (BYTES elements), `batch` (rows of several
-requests in one block), `json` (requests and tensors in JSON), `wire` (ModelInfer's messages), `heap` (what malloc keeps).
-What else there is serves these six. The sources are in csrc/pyserver/core. Importing any module of it where it has not
-been built says what to run.
+requests in one block), `json` (requests and tensors in JSON), `wire` (ModelInfer's messages), `heap` (what the C
+library keeps). What else there is serves these six. The sources are in csrc/pyserver/core. Importing any module of it
+where it has not been built says what to run.
 """
 
 from __future__ import annotations
