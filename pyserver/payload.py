@@ -73,6 +73,9 @@ class PayloadOwner(Protocol):
     def failed(self, pending: Pending, error: ServerError) -> None:
         """`pending` failed; no more is heard of it."""
 
+    def rescheduled(self, pending: Pending) -> None:
+        """The model wants to be asked again: `pending` goes back to the queue once its payload is executed."""
+
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """The executor is done with `payload` and has room again; `timing` is None if it died over it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
@@ -54,6 +55,7 @@ class Scheduler:
         self._closed: ServerError | None = None
         self._alarm: Alarm | None = None
         self._alarm_ns = 0
+        self._again: list[Pending] = []
         self.running = 0
 
     @property
@@ -133,10 +135,16 @@ class Scheduler:
         pending.done = pending.failed = True
         pending.reply.fail(error)
 
+    def rescheduled(self, pending: Pending) -> None:
+        """The model wants `pending` again; not before all of its payload is over."""
+        self._again.append(pending)
+
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """An executor has room again."""
         self.running -= 1
         now = self._clock()
+        if self._again:
+            payload = self._requeue(payload, now)
         if timing is not None:
             self._observer.executed(payload, timing, now)
         else:
@@ -148,6 +156,20 @@ class Scheduler:
                 pending.payload = None
         if len(self._queue):
             self._pump(now)
+
+    def _requeue(self, payload: Payload, now_ns: int) -> Payload:
+        """Put what is to run again behind what waits; `payload` without it."""
+        again = [pending for pending in self._again if pending.payload is payload]
+        self._again = [pending for pending in self._again if pending.payload is not payload]
+        left = copy(payload)
+        left.pendings = [pending for pending in payload.pendings if pending not in again]
+        for pending in again:
+            pending.payload = None
+            if pending.cancelled:
+                self._observer.cancelled(pending, now_ns)
+            else:
+                self._queue.requeue(pending)
+        return left
 
     def returned(self, payload: Payload) -> None:
         """An executor gave back what it had not begun: it goes to the head of the queue."""

@@ -48,6 +48,11 @@ def infer(data: DataPlane) -> Method:
     )
 
 
+def infer_stream(data: DataPlane) -> Method:
+    """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream)
+
+
 def _is_quick(response: InferResponse) -> bool:
     for output in response.outputs:  # noqa: SIM110 (a generator costs more than all the rest)
         if len(output.data) > QUICK:
@@ -65,7 +70,7 @@ def _server(data: DataPlane) -> list[Method]:
 
 def _model(data: DataPlane) -> list[Method]:
     return [
-        _named("ModelReady", data.model_ready, messages.model_ready),
+        _named("ModelReady", lambda *asked: asyncio.ensure_future(data.probe(*asked)), messages.model_ready),
         _named("ModelMetadata", data.model_metadata, messages.model_metadata),
         _named("ModelConfig", data.model_config_json, messages.model_config),
         _named("ModelStatistics", data.statistics, messages.statistics),
