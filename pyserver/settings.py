@@ -85,7 +85,7 @@ class Settings:
     reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "grpc")
     grpc_engine: str = flag(
         "auto",
-        "auto: native where pygrpc-native is installed, else grpcio",
+        "auto: native where pygrpc-native is installed, else grpcio, which alone limits what gzip inflates to",
         "grpc",
         choices=("auto", "native", "grpcio"),
     )

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pyserver.frontend.grpc.engine import Call
+from pyserver.frontend.grpc.engine import Call, Method, encoded
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,3 +61,16 @@ class Bridge(Crossing[Call]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop, Call.step)
+        self._encoded: Crossing[tuple[Callable[[Any], None], Any]] = Crossing(loop, _drop)
+
+    def encoded_away(self, method: Method, result: Any, limit: int) -> bytes:
+        """`encoded` in another thread; the result is dropped on the main loop, which owns what it holds."""
+        try:
+            return encoded(method, result, limit)
+        finally:
+            self._encoded.post((method.drop, result))
+
+
+def _drop(item: tuple[Callable[[Any], None], Any]) -> None:
+    drop, result = item
+    drop(result)

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyserver.errors import unsupported
+from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import health, native_engine, service
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
@@ -54,6 +55,8 @@ class GrpcServer:
             await asyncio.to_thread(engine.stop)
             raise
         self._engine, self.engine = engine, engine.name
+        if engine.name == NativeEngine.name and not is_loopback(self.address):
+            log.warning(native_engine.INFLATES)
 
     def stop_accepting(self) -> None:
         """New calls get UNAVAILABLE."""

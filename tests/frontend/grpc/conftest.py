@@ -1,6 +1,7 @@
 """Planes that answer without models, and servers over them, one for each engine."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -18,11 +19,16 @@ ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 
 
 class Lease:
+    """As a real one it belongs to the thread of the main loop, which made it."""
+
     def __init__(self) -> None:
         self.released = 0
+        self.home = threading.get_ident()
+        self.strays = 0
 
     def release(self) -> None:
         self.released += 1
+        self.strays += threading.get_ident() != self.home
 
 
 class FutureStream:
