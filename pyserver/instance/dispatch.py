@@ -17,9 +17,12 @@ from pyserver.instance.placing import place_all, place_one
 from pyserver.instance.responses import ResponseLease, ResponseMemory, error_in, parameters_in
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
+    DROPPED,
     EXECUTED,
     FINAL,
     OK,
+    RAISED,
+    RESCHEDULED,
     RESPONSE,
     MessageError,
     Request,
@@ -27,7 +30,7 @@ from pyserver.ipc.messages import (
     pack_execute,
     pack_execute_one,
 )
-from pyserver.payload import Payload, Pending, Timing
+from pyserver.payload import Payload, Pending, Raised, Timing
 from pyserver.types import InferResponse, Tensor
 
 log = logging.getLogger(__name__)
@@ -86,10 +89,26 @@ class Dispatcher:
         self._link.send(record)
 
     def cancel(self, pending: Pending) -> None:
-        """Let the running model see that nobody waits for `pending`."""
+        """Let the running model see that nobody waits for `pending`; the stub drops what it has not begun."""
         for flight in self._flights.values():
             if flight.payload is pending.payload:
                 flight.cancel(pending, self._requests)
+
+    def withdraw(self, pending: Pending) -> bool:
+        """As `cancel`, if `pending` has not begun; whether that is so."""
+        for number, flight in self._flights.items():
+            if flight.payload is pending.payload and flight.slots and number > self._responses.begun:
+                flight.cancel(pending, self._requests)
+                return True
+        return False
+
+    def ahead(self) -> list[Pending]:
+        """The requests that the stub has not begun."""
+        if self.load < 2:
+            return []
+        begun = self._responses.begun
+        unbegun = [flight.payload.pendings for number, flight in self._flights.items() if number > begun]
+        return [pending for pendings in unbegun for pending in pendings if not pending.cancelled]
 
     def _pack_one(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
         request = payload.pendings[0].request
@@ -156,6 +175,10 @@ class Dispatcher:
         if code != OK or flight.failed >> row & 1:
             self._on_failure(flight, key, code, flags, windows, extras)
             return
+        if flags & RESCHEDULED:
+            self._heard_last(flight, key)
+            flight.payload.owner.rescheduled(flight.payload.pendings[row])
+            return
         lease = None
         outputs: list[Tensor] = []
         if windows:
@@ -183,6 +206,11 @@ class Dispatcher:
         if error is None or heard:
             return
         pending = flight.payload.pendings[row]
+        if flags & DROPPED:
+            flight.payload.owner.dropped(pending)
+            return
+        if flags & RAISED:
+            error = Raised(error.code, error.message)
         if traceback:
             log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
         flight.payload.owner.failed(pending, error)

@@ -65,6 +65,12 @@ STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, LOG, FIN
 
 FINAL = 1
 """A response's flag: the last one to its request."""
+RESCHEDULED = 4
+"""A response's flag, beside FINAL: no answer; the request is to be queued again."""
+DROPPED = 8
+"""An error's flag: nobody waited for the request any more before its execute began, and it never ran."""
+RAISED = 16
+"""An error's flag: execute failed as a whole, and said nothing of single requests."""
 OK = 255
 """A response's code where it is no error; otherwise it is an ErrorCode's number."""
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 
 from pyserver.errors import ServerError
-from pyserver.payload import Executor, Payload, Pending, Timing
+from pyserver.payload import Executor, Payload, Pending, Raised, Timing
+from pyserver.scheduler.adaptive import AdaptiveDelay
 from pyserver.scheduler.policy import BatchPolicy
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
@@ -19,6 +20,12 @@ from pyserver.types import Clock, InferRequest, InferResponse
 
 BatchKey = Callable[[InferRequest], Hashable]
 """Requests with equal keys may share a batch."""
+
+
+class Retry(Payload):
+    """One request of a batch that failed as a whole, on its second and last try, alone."""
+
+    __slots__ = ()
 
 
 class DynamicScheduler(Scheduler):
@@ -41,8 +48,37 @@ class DynamicScheduler(Scheduler):
         self._order: deque[Pending] = deque()
         self._held: dict[Pending, list[Callable[[], None]]] = {}
         self._wait_until = 0
+        self._again: deque[Pending] = deque()  # to be retried, each alone
+        self._adaptive = AdaptiveDelay() if policy.adaptive else None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait, those that will be retried among them."""
+        return super().waiting + len(self._again)
+
+    @property
+    def idle(self) -> bool:
+        """As any scheduler's."""
+        return super().idle and not self._again
+
+    def submit(self, pending: Pending) -> None:
+        """As any scheduler's."""
+        if self._adaptive is not None:
+            self._adaptive.arrived(pending.arrived_ns, pending.rows)
+        super().submit(pending)
+
+    def abandon(self, error: ServerError) -> None:
+        """As any scheduler's."""
+        super().abandon(error)
+        now = self._clock()
+        while self._again:
+            pending = self._again.popleft()
+            self._observer.lost(pending, now)
+            self.failed(pending, error)
 
     def _pump(self, now_ns: int) -> None:
+        if self._again:
+            self._retry(now_ns)
         queue = self._queue
         while len(queue):
             executor = self._least_loaded(now_ns)
@@ -56,11 +92,34 @@ class DynamicScheduler(Scheduler):
                 if executor.load:
                     return
                 oldest = next(iter(queue))
-                self._wait_until = oldest.arrived_ns + self._policy.max_delay_ns
+                self._wait_until = oldest.arrived_ns + self._delay_ns()
                 if now_ns < self._wait_until:
                     self._wake_at(self._wait_until)
                     return
             self._dispatch(count, executor)
+
+    def _delay_ns(self) -> int:
+        policy = self._policy
+        if self._adaptive is None:
+            return policy.max_delay_ns
+        return self._adaptive.delay_ns(self._queue.rows, policy.goal, policy.max_delay_ns)
+
+    def _retry(self, now_ns: int) -> None:
+        """Send what is to run alone, before anything else."""
+        while self._again:
+            executor = self._least_loaded(now_ns)
+            if executor is None:
+                return
+            pending = self._again.popleft()
+            if pending.cancelled:
+                pending.done = True
+                self._observer.cancelled(pending, now_ns)
+                continue
+            payload = Retry([pending], self)
+            payload.executor = executor
+            self.running += 1
+            executor.execute(payload)
+        self._release()
 
     def _form(self) -> tuple[int, bool]:
         """How many requests from the head of the queue make the next batch, and whether waiting could not better it."""
@@ -100,8 +159,13 @@ class DynamicScheduler(Scheduler):
         self._tell(pending, lambda: pending.reply.answer(response, final))
 
     def failed(self, pending: Pending, error: ServerError) -> None:
-        """Pass a failure on, in order if so configured."""
-        if pending.payload is None or not self._policy.preserve_ordering:
+        """Pass a failure on, in order if so configured; or try again alone what failed in company."""
+        payload = pending.payload
+        if self._policy.retry and isinstance(error, Raised) and payload is not None and len(payload.pendings) > 1:
+            pending.payload = None
+            self._again.append(pending)
+            return
+        if payload is None or not self._policy.preserve_ordering:
             super().failed(pending, error)
             return
         pending.done = pending.failed = True
@@ -109,6 +173,12 @@ class DynamicScheduler(Scheduler):
 
     def returned(self, payload: Payload) -> None:
         """What comes back is in no order any more until it is sent again."""
+        if isinstance(payload, Retry):
+            self.running -= 1
+            payload.pendings[0].payload = None
+            self._again.appendleft(payload.pendings[0])
+            self._pump(self._clock())
+            return
         for pending in payload.pendings:
             if pending in self._order:
                 self._order.remove(pending)
@@ -117,7 +187,11 @@ class DynamicScheduler(Scheduler):
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """As any scheduler's; whoever was cancelled holds nobody up."""
+        if self._adaptive is not None and timing is not None:
+            self._adaptive.executed(timing.infer_ns)
         super().executed(payload, timing)
+        if self._again:
+            self._pump(self._clock())
         self._release()
 
     def _tell(self, pending: Pending, outcome: Callable[[], None]) -> None:

@@ -72,12 +72,12 @@ class Answers:
             return pack_response(key, OK, flags, layout, windows, extras)
         return pack_response(key, OK, flags, layout, windows)
 
-    def error(self, key: int, code: int, message: str, traceback: str = "") -> bytes:
+    def error(self, key: int, code: int, message: str, traceback: str = "", flags: int = FINAL) -> bytes:
         """The record that says why request `key` has no answer; it is final."""
         extras: dict[str, Any] = {"message": message}
         if traceback:
             extras["traceback"] = traceback
-        return pack_response(key, int(code), FINAL, _NO_TENSORS, (), json.dumps(extras).encode())
+        return pack_response(key, int(code), flags, _NO_TENSORS, (), json.dumps(extras).encode())
 
     def _written(self, tensors: list[Tensor]) -> tuple[bytes, tuple[int, ...]]:
         """Write the tensors side by side into one block; return their layout and windows."""

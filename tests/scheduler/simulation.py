@@ -116,6 +116,7 @@ class SlowExecutor:
     held: deque[Payload] = field(default_factory=deque)
     failing: Callable[[Payload], bool] = lambda payload: False
     finishing: Alarm | None = None
+    withdrawn: list[Pending] = field(default_factory=list)
 
     @property
     def load(self) -> int:
@@ -125,7 +126,16 @@ class SlowExecutor:
         return len(self.held) < self.depth
 
     def cancel(self, pending: Pending) -> None:
-        pass
+        """What has not begun never runs: seen to when it would begin."""
+
+    def withdraw(self, pending: Pending) -> bool:
+        if pending.payload is None or pending.payload is self.held[0]:
+            return False
+        self.withdrawn.append(pending)
+        return True
+
+    def ahead(self) -> list[Pending]:
+        return [pending for payload in list(self.held)[1:] for pending in payload.pendings if not pending.cancelled]
 
     def execute(self, payload: Payload) -> None:
         self.held.append(payload)
