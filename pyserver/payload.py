@@ -27,7 +27,7 @@ class Reply(Protocol):
         """Take the error."""
 
 
-class Raised(ServerError):
+class Raised(ServerError):  # noqa: N818 - it is said of a payload, and raised by nobody
     """A whole payload failed: the model's execute raised, and said nothing of single requests."""
 
 
@@ -36,8 +36,8 @@ class Pending:
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
     was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload`
-    from then on, None again if that payload is not the one that runs it. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits
-    for an answer any more.
+    from then on, None again if it is not to run in that one. `done` turns true with the last answer, `failed` if that
+    was an error; `cancelled` when nobody waits for an answer any more.
     """
 
     __slots__ = (

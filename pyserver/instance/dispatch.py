@@ -107,8 +107,13 @@ class Dispatcher:
         if self.load < 2:
             return []
         begun = self._responses.begun
-        unbegun = [flight.payload.pendings for number, flight in self._flights.items() if number > begun]
-        return [pending for pendings in unbegun for pending in pendings if not pending.cancelled]
+        unbegun = [flight.payload for number, flight in self._flights.items() if number > begun]
+        return [
+            pending
+            for payload in unbegun
+            for pending in payload.pendings
+            if pending.payload is payload and not pending.cancelled
+        ]
 
     def _pack_one(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
         request = payload.pendings[0].request

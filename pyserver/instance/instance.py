@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.console import MAX_LINE, escaped
@@ -33,6 +33,10 @@ TERM_GRACE = 1.0
 KILL_WAIT = 10.0
 """Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
+
+
+WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
+"""What lets an instance run its first payloads, before it is ready."""
 
 
 class LoadError(ServerError):
@@ -104,15 +108,20 @@ class Instance(Dispatcher):
             raise
         return json.dumps(config) if config is not None else None
 
-    async def initialize(self, timeout: float | None = None) -> None:
-        """Let the model initialize, with the configuration in `spec`; LoadError, with nothing left, if it fails."""
+    async def initialize(self, timeout: float | None = None, warm_up: WarmUp | None = None) -> None:
+        """Let the model initialize, with the configuration in `spec`, and warm up.
+
+        LoadError, or what `warm_up` raises, with nothing left, if that fails.
+        """
         try:
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
             await self._answer_of(messages.INITIALIZED, timeout)
+            self._accepting = True
+            if warm_up is not None:
+                await warm_up(self)
         except BaseException as error:
             await self._give_up(error)
             raise
-        self._accepting = True
         self._trim()
         self._advance(Event.INITIALIZED)
 

@@ -7,8 +7,9 @@ in worker threads; how many processes start at once is bounded, how long a model
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyserver.errors import unsupported
@@ -17,13 +18,17 @@ from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.launch import Launch
-from pyserver.model.model import Model
+from pyserver.model.model import Model, Seat
+from pyserver.model.sequencing import read_initial_states
+from pyserver.model.signature import Signature
+from pyserver.model.warmup import Samples, WarmUp
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, document, validate, versions
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import GLOBAL, Needs, RateLimiter, parse_resources
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
@@ -46,7 +51,11 @@ class Loader:
         self._settings = settings
         self._clock = clock
         self._slots = asyncio.Semaphore(settings.load_limit)
-        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
+        timeout_us = int(settings.default_queue_timeout_secs * 1e6)
+        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes, timeout_us)
+        self._limiter = None
+        if settings.rate_limit != "off":
+            self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
 
     async def plan(self, folder: ModelFolder, override: str | None) -> Plan:
@@ -104,16 +113,51 @@ class Loader:
         self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
     ) -> Model:
         specs = self._specs(plan, config, version)
-        model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
+        try:
+            seats = self._seats(config)
+            initial = await self._in_thread(read_initial_states, plan.folder.path, config)
+            model = Model(
+                plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock,
+                seats, self._limiter, initial,
+            )  # fmt: skip
+            warm_up = await self._warm_up(plan.folder.path, config, model)
+        except BaseException:
+            await first.stop(0.0)
+            raise
         places = [Supervisor(specs[0], memory, self._clock, model.instance_changed, first)]
         places += [Supervisor(spec, memory, self._clock, model.instance_changed) for spec in specs[1:]]
         model.supervisors = places
+        for place in places:
+            place.warm_up = warm_up
         try:
             await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
         except BaseException:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
         return model
+
+    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp | None:
+        if not config.model_warmup:
+            return None
+        signature = Signature.of(model.name, config)
+        samples = await self._in_thread(Samples, folder, config, signature, model.version)
+        return WarmUp(samples, model.statistics, self._clock)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+
+    def _seats(self, config: Any) -> dict[str, Seat]:
+        """What each instance's group says of it; ServerError if one needs more than there is."""
+        seats = {}
+        for entry in instances(config):
+            resources = {
+                (name, GLOBAL if everywhere else entry.device_id): count for name, everywhere, count in entry.resources
+            }
+            needs = Needs(resources, entry.priority)
+            if self._limiter is not None:
+                self._limiter.check(config.name, needs)
+            seats[entry.name] = Seat(entry.passive, needs)
+        return seats
 
     async def _start_place(self, place: Supervisor) -> None:
         async with self._slots:
@@ -138,7 +182,7 @@ async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
 
 
 def _check_supported(config: Any) -> None:
-    for feature in ("sequence_batching", "ensemble_scheduling"):
+    for feature in ("ensemble_scheduling",):
         if config.HasField(feature):
             raise unsupported(f"model '{config.name}': {feature} is not supported yet")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pyserver.errors import ServerError, unsupported
 from pyserver.instance.memory import RequestMemory
@@ -13,10 +13,21 @@ from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
-from pyserver.payload import Pending
+from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import LimitedExecutor, Needs, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse, Lease
+
+
+class Seat(NamedTuple):
+    """What an instance's group says of it: `passive` ones are never scheduled, `needs` are the rate limiter's."""
+
+    passive: bool
+    needs: Needs
+
+
+USUAL = Seat(False, Needs())
 
 
 class Model:
@@ -34,6 +45,9 @@ class Model:
         memory: RequestMemory,
         limits: Limits,
         clock: Clock,
+        seats: Mapping[str, Seat] | None = None,
+        limiter: RateLimiter | None = None,
+        initial_states: Mapping[str, bytes] | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -44,15 +58,18 @@ class Model:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.statistics = Statistics()
-        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.supervisors: list[Supervisor] = []
         self._memory = memory
         self._signature = Signature.of(name, config)
+        self._seats = seats or {}
+        self._limiter = limiter
+        self._executors: dict[Supervisor, Executor] = {}
 
     @property
     def ready(self) -> bool:
         """Whether an instance lives that would run a request sent now."""
-        return any(supervisor.ready for supervisor in self.supervisors)
+        return any(found.ready and not self._seat(found).passive for found in self.supervisors)
 
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
@@ -80,15 +97,31 @@ class Model:
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
+        if self._seat(supervisor).passive:
+            return
         if supervisor.ready:
-            self.scheduler.add(supervisor.instance)
+            self.scheduler.add(self._executor(supervisor))
             self.scheduler.open()
             return
-        self.scheduler.remove(supervisor.instance)
-        if not any(found.ready or found.coming for found in self.supervisors):
+        executor = self._executors.pop(supervisor, None)
+        if executor is not None:
+            self.scheduler.remove(executor)
+            if self._limiter is not None and isinstance(executor, LimitedExecutor):
+                self._limiter.leave(executor)
+        if not any((found.ready or found.coming) and not self._seat(found).passive for found in self.supervisors):
             error = self.unready(supervisor.reason)
             self.scheduler.close(error)
             self.scheduler.abandon(error)
+
+    def _seat(self, supervisor: Supervisor) -> Seat:
+        return self._seats.get(supervisor.spec.name, USUAL)
+
+    def _executor(self, supervisor: Supervisor) -> Executor:
+        executor: Executor = supervisor.instance
+        if self._limiter is not None:
+            executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
+        self._executors[supervisor] = executor
+        return executor
 
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from pyserver.errors import ServerError
 from pyserver.payload import Executor, Payload, Pending, Raised, Timing
 from pyserver.scheduler.adaptive import AdaptiveDelay
+from pyserver.scheduler.ordering import Ordering
 from pyserver.scheduler.policy import BatchPolicy
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
@@ -45,8 +46,7 @@ class DynamicScheduler(Scheduler):
         self._policy = policy
         self._preferred = frozenset(policy.preferred)
         self._key = key
-        self._order: deque[Pending] = deque()
-        self._held: dict[Pending, list[Callable[[], None]]] = {}
+        self._ordering = Ordering() if policy.preserve_ordering else None
         self._wait_until = 0
         self._again: deque[Pending] = deque()  # to be retried, each alone
         self._adaptive = AdaptiveDelay() if policy.adaptive else None
@@ -119,7 +119,6 @@ class DynamicScheduler(Scheduler):
             payload.executor = executor
             self.running += 1
             executor.execute(payload)
-        self._release()
 
     def _form(self) -> tuple[int, bool]:
         """How many requests from the head of the queue make the next batch, and whether waiting could not better it."""
@@ -143,20 +142,18 @@ class DynamicScheduler(Scheduler):
         batch: list[Pending] = []
         while len(batch) < count and (pending := self._queue.pop()) is not None:
             batch.append(pending)
-        if self._policy.preserve_ordering:
-            self._order.extend(batch)
+        if self._ordering is not None:
+            self._ordering.sent(batch)
         self._wait_until = 0
         self._send(batch, executor)
 
-    # preserve_ordering: an answer is held until all that were sent before it have had theirs.
-
     def answered(self, pending: Pending, response: InferResponse, final: bool) -> None:
         """Pass an answer on, in order if so configured."""
-        if not self._policy.preserve_ordering:
+        if self._ordering is None:
             super().answered(pending, response, final)
             return
         pending.done = pending.done or final
-        self._tell(pending, lambda: pending.reply.answer(response, final))
+        self._ordering.tell(pending, lambda: pending.reply.answer(response, final))
 
     def failed(self, pending: Pending, error: ServerError) -> None:
         """Pass a failure on, in order if so configured; or try again alone what failed in company."""
@@ -164,26 +161,23 @@ class DynamicScheduler(Scheduler):
         if self._policy.retry and isinstance(error, Raised) and payload is not None and len(payload.pendings) > 1:
             pending.payload = None
             self._again.append(pending)
-            return
-        if payload is None or not self._policy.preserve_ordering:
+        elif payload is None or self._ordering is None:
             super().failed(pending, error)
-            return
-        pending.done = pending.failed = True
-        self._tell(pending, lambda: pending.reply.fail(error))
+        else:
+            pending.done = pending.failed = True
+            self._ordering.tell(pending, lambda: pending.reply.fail(error))
 
     def returned(self, payload: Payload) -> None:
-        """What comes back is in no order any more until it is sent again."""
+        """As any scheduler's; what was to run alone still does."""
         if isinstance(payload, Retry):
             self.running -= 1
             payload.pendings[0].payload = None
             self._again.appendleft(payload.pendings[0])
             self._pump(self._clock())
             return
-        for pending in payload.pendings:
-            if pending in self._order:
-                self._order.remove(pending)
+        if self._ordering is not None:
+            self._ordering.returned(payload.pendings)
         super().returned(payload)
-        self._release()
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """As any scheduler's; whoever was cancelled holds nobody up."""
@@ -192,17 +186,5 @@ class DynamicScheduler(Scheduler):
         super().executed(payload, timing)
         if self._again:
             self._pump(self._clock())
-        self._release()
-
-    def _tell(self, pending: Pending, outcome: Callable[[], None]) -> None:
-        self._held.setdefault(pending, []).append(outcome)
-        self._release()
-
-    def _release(self) -> None:
-        while self._order:
-            head = self._order[0]
-            for outcome in self._held.pop(head, ()):
-                outcome()
-            if not head.done:
-                return
-            self._order.popleft()
+        if self._ordering is not None:
+            self._ordering.release()

@@ -67,8 +67,8 @@ class BatchPolicy:
     """How batches form (ModelDynamicBatching): at most `max_rows` rows; `preferred` sizes, ascending; how long the
     oldest request may wait for company.
 
-    `adaptive` chooses that time from what is measured, `max_delay_ns` (if there is one) being the most. With `retry` the
-    requests of a batch that failed as a whole run once more, each alone.
+    `adaptive` chooses that time from what is measured, `max_delay_ns` (if there is one) being the most. With `retry`
+    the requests of a batch that failed as a whole run once more, each alone.
     """
 
     max_rows: int

@@ -46,7 +46,7 @@ class Execution:
         control[EXECUTING] = payload
         desk, layouts = self._desk, self._layouts
         cancelled = desk.cancelled
-        if cancelled[received[0][1]] if len(received) == 1 else any([cancelled[request[1]] for request in received]):
+        if cancelled[received[0][1]] if len(received) == 1 else any(cancelled[request[1]] for request in received):
             received = self._kept(received)
             if not received:
                 self.took_ns = 0
