@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ class FlagControl:
 
 @dataclass(frozen=True, slots=True)
 class IdControl:
-    """A tensor of the correlation id: UINT64, INT64, UINT32, INT32 or BYTES."""
+    """A tensor of the correlation id: UINT64, INT64, UINT32, INT32 or BYTES.
+
+    A text has to become a number where the model wants one: its hash (Triton gives bytes of its memory).
+    """
 
     name: str
     datatype: str
@@ -38,6 +42,9 @@ class IdControl:
         if self.datatype == "BYTES":
             text = str(correlation_id or "").encode()
             return struct.pack("<I", len(text)) + text
+        if isinstance(correlation_id, str):
+            size = struct.calcsize(_INTEGERS[self.datatype])
+            return hashlib.blake2b(correlation_id.encode(), digest_size=size).digest()
         try:
             return struct.pack(_INTEGERS[self.datatype], correlation_id)
         except struct.error:
