@@ -40,6 +40,7 @@ class RateLimiter:
         self._members: list[LimitedExecutor] = []
         self._waiting: set[LimitedExecutor] = set()
         self._taken: dict[Resource, int] = {}
+        self._turn = 0
 
     def check(self, model: str, needs: Needs) -> None:
         """ServerError (INVALID_ARG) for an instance that could never execute."""
@@ -86,6 +87,8 @@ class RateLimiter:
         self._waiting.discard(member)
         member.holding = True
         member.executions += 1
+        self._turn += 1
+        member.last = self._turn
         _add(self._taken, member.needs, 1)
 
     def give_back(self, member: LimitedExecutor) -> None:
@@ -130,6 +133,7 @@ class LimitedExecutor:
         self.wake = wake
         self.holding = False
         self.executions = executions
+        self.last = 0
         self._limiter = limiter
         self._inner = inner
         self._owner: PayloadOwner | None = None
@@ -215,8 +219,9 @@ def parse_resources(flags: Iterable[str]) -> dict[Resource, int]:
     return given
 
 
-def _turns(member: LimitedExecutor) -> int:
-    return member.turns
+def _turns(member: LimitedExecutor) -> tuple[int, int]:
+    """Of two that have had as many, the one whose last turn was longer ago goes first."""
+    return member.turns, member.last
 
 
 def _add(taken: dict[Resource, int], needs: Needs, sign: int) -> None:
