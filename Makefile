@@ -50,6 +50,5 @@ $(VENV)/.made:
 # installation, what is compiled may not.
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 	@echo "installing into $(VENV): a minute or two the first time"
-	$(PIP) install "setuptools>=77" "cython>=3.2,<3.3" "grpcio-tools>=1.66"
-	$(PIP) install --no-build-isolation --editable ".[test,lint]"
+	$(PIP) install --editable ".[test,lint]"
 	@touch $@

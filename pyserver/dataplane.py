@@ -8,10 +8,11 @@ from typing import Any
 
 from pyserver import __version__
 from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.instance.memory import Block
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.repository.metadata import model_metadata
-from pyserver.types import InferRequest, InferResponse, Lease
+from pyserver.types import InferRequest, InferResponse
 
 EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
 """The V2 extensions that this server has, by their names in the protocol."""
@@ -96,7 +97,7 @@ class DataPlane:
         """
         return self._registry.get(request.model_name, request.model_version).infer(request)
 
-    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Lease | None:
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""
         return self._registry.get(name, version).reserve(nbytes, header)
 

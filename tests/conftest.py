@@ -127,7 +127,9 @@ def serve(request: pytest.FixtureRequest, make_server: Serve) -> Iterator[Serve]
 
 
 def end(running: ServerProcess, servers: dict[ServerProcess, int]) -> None:
-    """Stop a server that a test has not stopped or killed itself."""
-    if not running.exited(0):
+    """Stop a server that a test has not seen to its end itself."""
+    if running.exited(0):
+        running.kill()
+    else:
         running.stop()
     servers.pop(running, None)

@@ -53,7 +53,7 @@ ADD_SUB = {
 
 def build(folder: Path) -> Path:
     """Build the sdist from the checkout; check what is in it; return its path."""
-    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", str(folder), str(ROOT))
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]

@@ -61,6 +61,7 @@ class ServerProcess:
         self.addresses: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self._said = threading.Condition()
+        self._terminated = False
         self._reader = threading.Thread(target=self._read, name=f"log of {name}", daemon=True)
 
     def __enter__(self) -> ServerProcess:
@@ -176,12 +177,13 @@ class ServerProcess:
 
     def terminate(self) -> None:
         """Send SIGTERM and wait for nothing."""
+        self._terminated = True
         os.kill(self.pid, signal.SIGTERM)
 
     def stop(self, timeout: float = 40) -> None:
-        """SIGTERM, and wait for a clean end: exit code 0 within `timeout` seconds, no descendant left."""
+        """SIGTERM, unless it was sent, and wait for a clean end: exit code 0 in `timeout` seconds, no descendant left."""
         family = proc.tree(self.pid)
-        if not self.exited(0):
+        if not self.exited(0) and not self._terminated:
             self.terminate()
         if not self.exited(timeout):
             self.kill()
@@ -197,7 +199,7 @@ class ServerProcess:
             )
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs."""
+        """SIGKILL, if it still runs; its log is read to the end."""
         if self.process is None:
             return
         self.process.kill()

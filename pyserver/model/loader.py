@@ -7,6 +7,7 @@ in worker threads; how many processes start at once is bounded, how long a model
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from pyserver.model.model import Model, Seat
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
-from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, document, validate, versions
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
@@ -31,6 +31,8 @@ from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import GLOBAL, Needs, RateLimiter, parse_resources
 from pyserver.settings import Settings
 from pyserver.types import Clock
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -80,11 +82,9 @@ class Loader:
 
     async def _start_version(self, plan: Plan, version: int) -> Model:
         began = self._clock()
-        config = ModelConfig()
-        config.CopyFrom(plan.config)
         memory = RequestMemory(plan.folder.name, self._settings.model_memory)
         try:
-            first = await self._first_instance(plan, config, version, memory)
+            first, config = await self._first_instance(plan, version, memory)
             model = await self._with_instances(plan, config, version, memory, first)
         except BaseException:
             memory.close()
@@ -92,22 +92,17 @@ class Loader:
         model.load_seconds = (self._clock() - began) / 1e9
         return model
 
-    async def _first_instance(self, plan: Plan, config: Any, version: int, memory: RequestMemory) -> Instance:
-        """Start a process that completes `config`."""
+    async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
+        """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, config, version)[0], memory, self._clock, _ignore)
+        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore)
         async with self._slots:
             completed = await first.start(completing)
         try:
-            if completed is not None:
-                complete.merge(config, completed)
-            else:
-                validate.check(config)
-            _check_supported(config)
+            return first, _completed(plan.config, completed)
         except BaseException:
             await first.stop(0.0)
             raise
-        return first
 
     async def _with_instances(
         self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
@@ -179,6 +174,21 @@ async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
         await asyncio.wait(tasks)
         raise
     return [task.result() for task in tasks]
+
+
+def _completed(config: Any, said: str | None) -> Any:
+    """`config` with what the model said of itself (JSON), or as it is if it said nothing; checked either way."""
+    if said is None:
+        validate.check(config)
+        return config
+    completion = complete.merge(config, said)
+    if completion.ignored:
+        log.warning(
+            "model '%s': auto_complete_config changed %s, which only its configuration file can",
+            config.name, ", ".join(completion.ignored),
+        )  # fmt: skip
+    _check_supported(completion.config)
+    return completion.config
 
 
 def _check_supported(config: Any) -> None:

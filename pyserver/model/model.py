@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pyserver.errors import ServerError, unsupported
-from pyserver.instance.memory import RequestMemory
+from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
@@ -17,7 +17,7 @@ from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, Needs, RateLimiter
 from pyserver.scheduler.scheduler import closed
-from pyserver.types import Clock, InferRequest, InferResponse, Lease
+from pyserver.types import Clock, InferRequest, InferResponse
 
 
 class Seat(NamedTuple):
@@ -91,7 +91,7 @@ class Model:
         self.statistics.touch()
         return answer
 
-    def reserve(self, nbytes: int, header: int) -> Lease | None:
+    def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
         return self._memory.reserve(nbytes, header)
 

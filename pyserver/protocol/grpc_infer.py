@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyserver.core import bytes as byte_strings
-from pyserver.core import tensor as core
 from pyserver.core import wire
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.proto import inference as pb
@@ -18,7 +16,7 @@ FINAL = "triton_final_response"
 class BadRequestError(ServerError):
     """A request that is wrong in itself, with what could be read of it: an unknown model is the graver mistake."""
 
-    def __init__(self, error: ServerError, message: Any) -> None:
+    def __init__(self, error: ServerError, message: wire.Request) -> None:
         super().__init__(error.code, error.message)
         self.id: str = message.id
         self.model_name: str = message.model_name
@@ -45,34 +43,23 @@ def decode(data: bytes) -> InferRequest:
         raise BadRequestError(error, message) from None
 
 
-def _inputs(message: Any) -> list[Tensor]:
-    """The inputs, each once, and with as many bytes or strings as its shape says."""
+def _inputs(message: wire.Request) -> list[Tensor]:
+    """The inputs; whether they have the bytes that their shapes say is for the model's signature to judge."""
     inputs, raw = message.inputs, message.raw
     made = []
     for at, (name, datatype, shape, parameters, contents) in enumerate(inputs):
-        if parameters is not None:
-            parameters = _input_parameters(parameters, name)
+        own = None if parameters is None else _input_parameters(parameters, name)
         if not raw:
             data = _explicit(message, name, datatype, contents)
         elif contents is None and at < len(raw):
             data = raw[at]
         else:
             raise _raw_error(message, name, contents)
-        try:
-            right = core.byte_size(datatype, shape) == len(data)
-        except ValueError:  # BYTES, or a mistake
-            right = False
-        except OverflowError as error:
-            raise _refused(message, f"{error} for input '{name}' for model '{message.model_name}'") from None
-        if not right:
-            _check_size(message, name, datatype, shape, data)
-        made.append(Tensor(name, datatype, shape, data, parameters))
-    if len(made) > 1:
-        _check_unique(message)
+        made.append(Tensor(name, datatype, shape, data, own))
     return made
 
 
-def _raw_error(message: Any, name: str, contents: Any) -> ServerError:
+def _raw_error(message: wire.Request, name: str, contents: wire.Contents | None) -> ServerError:
     where = f"'{name}' for model '{message.model_name}'"
     if contents is not None:
         return invalid(f"contents field must not be specified when using raw_input_contents for {where}")
@@ -82,7 +69,7 @@ def _raw_error(message: Any, name: str, contents: Any) -> ServerError:
     )
 
 
-def _explicit(message: Any, name: str, datatype: str, contents: Any) -> Buffer:
+def _explicit(message: wire.Request, name: str, datatype: str, contents: wire.Contents | None) -> Buffer:
     """The elements of typed contents in raw layout. FP16 and BF16 have no typed form."""
     if contents is None:
         return b""
@@ -96,47 +83,6 @@ def _explicit(message: Any, name: str, datatype: str, contents: Any) -> Buffer:
     except ValueError as error:
         raise invalid(f"unexpected explicit tensor data {where}: {error}") from None
     return data
-
-
-def _check_size(message: Any, name: str, datatype: str, shape: tuple[int, ...], data: Buffer) -> None:
-    """Of an input that has not the bytes of a plain type: ServerError unless it is right all the same.
-
-    A negative dimension is the signature's to refuse.
-    """
-    where = f"for input '{name}' for model '{message.model_name}'"
-    if datatype not in core.DATATYPES:
-        raise invalid(f"inference input '{name}' data-type is '<invalid>' {where}: got '{datatype[:64]}'")
-    if any(size < 0 for size in shape):
-        return
-    if datatype != "BYTES":
-        expected = core.byte_size(datatype, shape)
-        raise _refused(message, f"input byte size mismatch {where}. Expected {expected}, got {len(data)}")
-    try:
-        byte_strings.validate(data, core.element_count(shape))
-    except byte_strings.ElementsError as error:
-        raise _refused(message, _elements_text(error, f"for inference {where[4:]}")) from None
-
-
-def _elements_text(error: Any, where: str) -> str:
-    """Triton's words for bytes that aren't the strings that the shape promises."""
-    if error.kind == "few":
-        return f"expected {error.expected} string elements {where}, got {error.found}"
-    if error.kind == "many":
-        return f"unexpected number of string elements {error.found} {where}, expecting {error.expected}"
-    if error.kind == "length":
-        return f"incomplete string length indicator {where}, expecting 4 bytes but only {error.found} available"
-    return (
-        f"incomplete string data {where}, expecting string of length {error.expected} "
-        f"but only {error.found} bytes available"
-    )
-
-
-def _check_unique(message: Any) -> None:
-    names = set()
-    for name, *_ in message.inputs:
-        if name in names:
-            raise _refused(message, f"input '{name}' already exists in request for model '{message.model_name}'")
-        names.add(name)
 
 
 def _input_parameters(given: dict[str, Any], name: str) -> dict[str, Parameter]:
@@ -174,30 +120,30 @@ def _no_region(given: dict[str, Any], where: str) -> ServerError:
     return not_found(f"Unable to find shared memory region: '{region[:64]}' of {where}")
 
 
-def _refused(message: Any, text: str) -> ServerError:
+def _refused(message: wire.Request, text: str) -> ServerError:
     return invalid(f"[request id: {message.id or '<id_unknown>'}] {text}")
 
 
 def encode(response: InferResponse) -> bytes:
     """A ModelInferResponse: every output's bytes in `raw_output_contents`, in the order of `outputs`."""
-    return _encode(response, response.parameters, False)
-
-
-def encode_stream(response: InferResponse, final: bool) -> bytes:
-    """A ModelStreamInferResponse with an answer; `final` says that it is the last one to its request."""
-    return _encode(response, {**(response.parameters or {}), FINAL: final}, True)
-
-
-def _encode(response: InferResponse, parameters: dict[str, Parameter] | None, streamed: bool) -> bytes:
     tensors = []
     raw = []
     for output in response.outputs:
         tensors.append((output.name, output.datatype, output.shape, output.parameters))
         raw.append(output.data)
-    data: bytes = wire.encode_response(
-        response.model_name, response.model_version, response.id, parameters, tensors, raw, streamed
+    return wire.encode_response(
+        response.model_name, response.model_version, response.id, response.parameters, tensors, raw
     )
-    return data
+
+
+def encode_stream(response: InferResponse, final: bool) -> bytes:
+    """A ModelStreamInferResponse with an answer; `final` says that it is the last one to its request."""
+    parameters = {**(response.parameters or {}), FINAL: final}
+    tensors = [(output.name, output.datatype, output.shape, output.parameters) for output in response.outputs]
+    raw = [output.data for output in response.outputs]
+    return wire.encode_response(
+        response.model_name, response.model_version, response.id, parameters, tensors, raw, streamed=True
+    )
 
 
 def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | None = None) -> bytes:
@@ -206,5 +152,5 @@ def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | No
     """
     head: bytes = pb.ModelStreamInferResponse(error_message=error.message).SerializeToString()
     name, version = model or ("", "")
-    answer: bytes = wire.encode_response(name, version, id, {FINAL: True} if model else None, [], [], True)
+    answer = wire.encode_response(name, version, id, {FINAL: True} if model else None, [], [], True)
     return head + answer

@@ -48,18 +48,18 @@ class DynamicScheduler(Scheduler):
         self._key = key
         self._ordering = Ordering() if policy.preserve_ordering else None
         self._wait_until = 0
-        self._again: deque[Pending] = deque()  # to be retried, each alone
+        self._singly: deque[Pending] = deque()  # to be retried, each alone
         self._adaptive = AdaptiveDelay() if policy.adaptive else None
 
     @property
     def waiting(self) -> int:
         """Requests that wait, those that will be retried among them."""
-        return super().waiting + len(self._again)
+        return super().waiting + len(self._singly)
 
     @property
     def idle(self) -> bool:
         """As any scheduler's."""
-        return super().idle and not self._again
+        return super().idle and not self._singly
 
     def submit(self, pending: Pending) -> None:
         """As any scheduler's."""
@@ -71,13 +71,13 @@ class DynamicScheduler(Scheduler):
         """As any scheduler's."""
         super().abandon(error)
         now = self._clock()
-        while self._again:
-            pending = self._again.popleft()
+        while self._singly:
+            pending = self._singly.popleft()
             self._observer.lost(pending, now)
             self.failed(pending, error)
 
     def _pump(self, now_ns: int) -> None:
-        if self._again:
+        if self._singly:
             self._retry(now_ns)
         queue = self._queue
         while len(queue):
@@ -106,11 +106,11 @@ class DynamicScheduler(Scheduler):
 
     def _retry(self, now_ns: int) -> None:
         """Send what is to run alone, before anything else."""
-        while self._again:
+        while self._singly:
             executor = self._least_loaded(now_ns)
             if executor is None:
                 return
-            pending = self._again.popleft()
+            pending = self._singly.popleft()
             if pending.cancelled:
                 pending.done = True
                 self._observer.cancelled(pending, now_ns)
@@ -160,7 +160,7 @@ class DynamicScheduler(Scheduler):
         payload = pending.payload
         if self._policy.retry and isinstance(error, Raised) and payload is not None and len(payload.pendings) > 1:
             pending.payload = None
-            self._again.append(pending)
+            self._singly.append(pending)
         elif payload is None or self._ordering is None:
             super().failed(pending, error)
         else:
@@ -172,7 +172,7 @@ class DynamicScheduler(Scheduler):
         if isinstance(payload, Retry):
             self.running -= 1
             payload.pendings[0].payload = None
-            self._again.appendleft(payload.pendings[0])
+            self._singly.appendleft(payload.pendings[0])
             self._pump(self._clock())
             return
         if self._ordering is not None:
@@ -184,7 +184,7 @@ class DynamicScheduler(Scheduler):
         if self._adaptive is not None and timing is not None:
             self._adaptive.executed(timing.infer_ns)
         super().executed(payload, timing)
-        if self._again:
+        if self._singly:
             self._pump(self._clock())
         if self._ordering is not None:
             self._ordering.release()

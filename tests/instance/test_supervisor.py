@@ -20,6 +20,11 @@ from pyserver.instance.supervisor import Supervisor
 from tests.instance.conftest import Owner, ask, make_payload, make_request, make_spec
 
 
+async def bring_up(supervisor: Supervisor) -> None:
+    await supervisor.load()
+    await supervisor.initialize()
+
+
 class Quick(Backoff):
     """The same policy on a clock that ran a thousand times faster."""
 
@@ -52,7 +57,7 @@ async def test_it_comes_back(memory: RequestMemory, owner: Owner) -> None:
     watched = Watched(memory)
     supervisor = watched.supervisor
     assert (supervisor.ready, supervisor.coming, supervisor.reason) == (False, False, "it is loading")
-    await supervisor.start()
+    await bring_up(supervisor)
     first = supervisor.instance
     deadly, behind = ask(owner, "kill"), make_payload(owner, make_request())
     first.execute(deadly)
@@ -74,7 +79,7 @@ async def test_it_comes_back(memory: RequestMemory, owner: Owner) -> None:
 async def test_a_crash_loop_opens_the_breaker(memory: RequestMemory) -> None:
     watched = Watched(memory)
     supervisor = watched.supervisor
-    await supervisor.start()
+    await bring_up(supervisor)
     for _ in range(4):
         os.kill(supervisor.instance.pid, signal.SIGKILL)
         await watched.until(lambda: not supervisor.ready)
@@ -92,7 +97,7 @@ async def test_a_crash_loop_opens_the_breaker(memory: RequestMemory) -> None:
 async def test_a_restart_that_fails_is_tried_again(memory: RequestMemory, tmp_path: Path) -> None:
     watched = Watched(memory)
     supervisor = watched.supervisor
-    await supervisor.start()
+    await bring_up(supervisor)
     good, supervisor.spec = supervisor.spec, replace(supervisor.spec, config_json=json.dumps({"initialize": "exit"}))
     os.kill(supervisor.instance.pid, signal.SIGKILL)
     await watched.until(lambda: supervisor.restarts == 2)
@@ -110,7 +115,7 @@ async def test_stop_while_it_waits_to_restart(memory: RequestMemory) -> None:
 
     watched = Watched(memory, Slow())
     supervisor = watched.supervisor
-    await supervisor.start()
+    await bring_up(supervisor)
     os.kill(supervisor.instance.pid, signal.SIGKILL)
     await watched.until(lambda: not supervisor.ready)
     await supervisor.stop(5.0)
@@ -120,7 +125,7 @@ async def test_stop_while_it_waits_to_restart(memory: RequestMemory) -> None:
 async def test_stop_while_it_restarts(memory: RequestMemory) -> None:
     watched = Watched(memory)
     supervisor = watched.supervisor
-    await supervisor.start()
+    await bring_up(supervisor)
     supervisor.spec = replace(supervisor.spec, config_json=json.dumps({"load": "hang"}))
     os.kill(supervisor.instance.pid, signal.SIGKILL)
     while not (supervisor.restarts and supervisor.instance.pid):
@@ -132,7 +137,7 @@ async def test_stop_while_it_restarts(memory: RequestMemory) -> None:
 async def test_a_first_start_that_fails_is_not_repeated(memory: RequestMemory) -> None:
     watched = Watched(memory, load="error")
     with pytest.raises(LoadError):
-        await watched.supervisor.start()
+        await bring_up(watched.supervisor)
     assert not watched.supervisor.coming
     assert watched.seen == []
     await watched.supervisor.stop(5.0)
@@ -145,7 +150,7 @@ async def test_the_instance_that_completed_the_configuration_stays(memory: Reque
     completed = replace(make_spec(), config_json=config)
     seen = []
     supervisor = Supervisor(completed, memory, time.monotonic_ns, seen.append, first)
-    await supervisor.start()
+    await bring_up(supervisor)
     assert supervisor.instance is first
     assert first.spec.config_json == config
     assert seen == [supervisor]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pyserver.errors import ErrorCode, ServerError
-from pyserver.model.signature import Signature, TensorSpec, fill
+from pyserver.model.reshape import fill
+from pyserver.model.signature import Signature
+from pyserver.model.spec import TensorSpec
 from pyserver.types import InferRequest, RequestedOutput, Tensor
 
 
@@ -15,7 +19,7 @@ def add_sub(max_batch_size: int = 0) -> Signature:
 
 
 def fp32(name: str, *shape: int) -> Tensor:
-    return Tensor(name, "FP32", shape, b"")
+    return Tensor(name, "FP32", shape, bytes(max(0, 4 * math.prod(shape))))
 
 
 def refusal(signature: Signature, *inputs: Tensor, outputs: list[RequestedOutput] | None = None) -> str:
@@ -87,6 +91,48 @@ def test_batches_that_passed_apart_do_not_pass_together() -> None:
     for rows in (1, 2):
         signature.check(InferRequest("m", inputs=[fp32("A", rows, 4), fp32("B", rows, 1)]))
     assert "batch size does not match" in refusal(signature, fp32("A", 1, 4), fp32("B", 2, 1))
+
+
+@pytest.mark.parametrize("first", [b"", bytes(16)])
+def test_as_many_bytes_as_the_shape_says(first: bytes) -> None:
+    signature = Signature("m", 0, [TensorSpec("A", "FP32", (4,))], [])
+    if first:
+        signature.check(InferRequest("m", inputs=[Tensor("A", "FP32", (4,), first)]))
+    said = refusal(signature, Tensor("A", "FP32", (4,), bytes(12)))
+    assert "input byte size mismatch for input 'A' for model 'm'. Expected 16, got 12" in said
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_an_input_is_there_once(count: int) -> None:
+    names = "AABC"[:count]
+    signature = Signature("m", 0, [TensorSpec(name, "FP32", (-1,)) for name in "ABC"[:count]], [])
+    for name in "ABC"[:count]:
+        signature.inputs[name].sizes[4,] = 16
+    for order in (names, names[1:] + names[:1]):
+        assert "input 'A' already exists in request" in refusal(signature, *[fp32(name, 4) for name in order])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\1\0\0\0a", "expected 2 string elements for inference input 'T' for model 'm', got 1"),
+        (b"\0\0\0\0" * 3, "unexpected number of string elements 3 for inference input 'T' for model 'm', expecting 2"),
+        (b"\0\0\0\0\0\0", "incomplete string length indicator for inference input 'T'"),
+        (
+            b"\0\0\0\0\x64\0\0\0abcd",
+            "incomplete string data for inference input 'T', expecting string of length 100"
+            " but only 4 bytes available (element 1, model 'm')",
+        ),
+    ],
+)
+def test_as_many_strings_as_the_shape_says(data: bytes, said: str) -> None:
+    signature = Signature("m", 0, [TensorSpec("T", "BYTES", (-1,))], [])
+    assert said in refusal(signature, Tensor("T", "BYTES", (2,), data))
+
+
+@pytest.mark.parametrize(("datatype", "shape"), [("FP31", (1,)), ("FP32", (1 << 40, 1 << 40))])
+def test_without_a_configuration_a_tensor_still_has_to_be_one(datatype: str, shape: tuple[int, ...]) -> None:
+    assert "input 'X' for model 'm': " in refusal(Signature("m", 0, [], []), Tensor("X", datatype, shape, b""))
 
 
 def test_optional_inputs_may_be_left_out_and_required_ones_may_not() -> None:

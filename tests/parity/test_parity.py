@@ -58,7 +58,7 @@ def test_answers_are_equal(
     for field in sorted(theirs.keys() | mine.keys()):
         expected, got = theirs.get(field, ABSENT), mine.get(field, ABSENT)
         if repr(expected) != repr(got):  # repr: NaN equals NaN, 1 is not 1.0
-            reasons = {row for row in DIFFERENCES if row.covers(exchange.name, field)}
+            reasons = {row for row in DIFFERENCES if row.covers(exchange.name, field, got, expected)}
             used |= reasons
             if not reasons:
                 unexplained.append(f"{field}: ours {got!r}, Triton's {expected!r}")

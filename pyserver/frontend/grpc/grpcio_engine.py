@@ -38,8 +38,12 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 LEVELS = {"none": 0, "low": 1, "medium": 2, "high": 3}
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
-GRACE = 1e6
-"""Seconds: what was accepted ends when `stop` says so."""
+LINGER = 2.0
+"""Seconds that the last answers have to leave."""
+
+
+class _NotBoundError(Exception):
+    """grpcio, which doesn't say why, could not bind what could be bound a moment ago."""
 
 
 class GrpcioEngine:
@@ -57,7 +61,6 @@ class GrpcioEngine:
         self._open: set[object] = set()
         self._draining = False
         self._idle = asyncio.Event()
-        self._stopped: asyncio.Future[None] | None = None
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -65,22 +68,24 @@ class GrpcioEngine:
         """Listen, and begin to serve."""
         if not options.reuse_port:
             try_bind(address, port)
-        bound = self._launch(target(address, port), methods, streams, options)
-        if bound == 0:
-            self.stop()
-            raise refused(address, port, OSError(errno.EADDRINUSE, ""))
-        return bound
+        try:
+            return self._launch(target(address, port), methods, streams, options)
+        except _NotBoundError:
+            raise refused(address, port, OSError(errno.EADDRINUSE, "")) from None
 
-    def start_unix(self, path: str, streams: Sequence[StreamMethod], options: Options) -> None:
-        """Serve streams, and answer unknown methods, on a Unix socket: behind another engine."""
-        self._launch(f"unix:{path}", [], streams, options)
+    def start_behind(self, name: str, streams: Sequence[StreamMethod], options: Options) -> None:
+        """Serve streams, and answer unknown methods, on an abstract Unix socket: behind another engine."""
+        self._launch(f"unix-abstract:{name}", [], streams, options)
 
     def run(self, work: Callable[[], None]) -> None:
         """Do something quick in the side thread."""
         self._loop.call_soon_threadsafe(work)
 
     def stop_accepting(self) -> None:
-        """Refuse new calls (GOAWAY); streams end after the answers they owe."""
+        """Refuse new calls by status; streams end after the answers they owe.
+
+        Not by GOAWAY, which comes with `stop`: grpcio cancels a call that crosses it on the way.
+        """
         self._draining = True
         self._loop.call_soon_threadsafe(self._hang_up)
 
@@ -104,10 +109,7 @@ class GrpcioEngine:
     def _launch(self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options) -> int:
         self._limit = options.max_message
         self._thread.start()
-        try:
-            return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
-        except RuntimeError:
-            return 0
+        return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
 
     async def _listen(
         self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -116,13 +118,15 @@ class GrpcioEngine:
         handlers.update((stream.path, self._stream_handler(stream)) for stream in streams)
         server = grpc.aio.server(options=channel_options(options))
         server.add_generic_rpc_handlers((_Table(handlers),))
-        port = server.add_insecure_port(where)
+        try:
+            port = server.add_insecure_port(where)
+        except RuntimeError as error:
+            raise _NotBoundError(where) from error
         await server.start()
         self._server = server
         return port
 
     def _hang_up(self) -> None:
-        self._stopped = asyncio.ensure_future(self._server.stop(GRACE))
         for served in list(self._open):
             if isinstance(served, _Stream):
                 served.hang_up()
@@ -138,7 +142,7 @@ class GrpcioEngine:
     async def _close(self) -> None:
         self._draining = True
         server, self._server = self._server, None
-        await server.stop(None)
+        await server.stop(LINGER if self._idle.is_set() else None)
         del server  # it schedules a last task of its own
         await asyncio.sleep(0)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -154,6 +158,8 @@ class GrpcioEngine:
         bridge, opened, left = self._bridge, self._open, self._left
 
         async def serve(message: bytes, context: Any) -> bytes:
+            if self._draining:
+                await _abort(context, stopping())
             call = _Call(method, message, self._home, self._limit, self._loop.create_future())
             opened.add(call)
             bridge.post(call)

@@ -5,15 +5,19 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 
 * Unary and server-streaming methods are its own; every other path, known or not, goes to the fallback on the same port.
   A bidirectional stream through it kept its metadata, deadline, status text and 64 MiB messages; its peer is lost.
+  The socket may be an abstract one, so that there is no file to leave behind.
 * A client's cancellation, its deadline and its disconnection come as EVENT_CANCEL, for unary calls only where
   `call_details` is set; `recv_batch` still leaves the details out then, and costs no more. Answering such a call
   returns False and harms nothing.
 * A status message may hold any text (it is percent-encoded). Messages up to INT32_MAX pass; `respond` keeps a
   reference to its bytes and copies nothing. Compressed requests: gzip only; deflate is answered with UNIMPLEMENTED.
-* A compressed message is inflated whole before its size can be looked at, so a limit below INT32_MAX is grpcio's.
-* `close` sends GOAWAY and ends what runs with UNAVAILABLE; nothing sends GOAWAY and waits. So `drain` refuses what
-  is new by status and waits, and only then closes.
-* No TLS, no connection age, no limits on pings, no response compression: asked for these, `unserved` names them.
+* A compressed message is inflated whole before its size can be looked at, and without a limit (3 MB of gzip took 3 GiB;
+  grpcio stops at its largest message). So a limit below INT32_MAX is grpcio's business.
+* `close` sends GOAWAY, ends what runs with UNAVAILABLE, and drops even answers that `respond` has taken but the
+  network has not; nothing sends GOAWAY and waits. So `drain` refuses what is new by status, waits until all is answered
+  and the kernel has nothing outgoing on the port, and only then closes.
+* No TLS, no connection age, no response compression: `unserved` names what was asked for of these. Limits on a
+  client's pings are taken and not enforced.
 """
 
 from __future__ import annotations
@@ -21,12 +25,11 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import shutil
-import tempfile
+import os
+import secrets
 import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyserver.errors import ServerError
@@ -34,6 +37,7 @@ from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import (
     MAX_MESSAGE,
+    RESOURCE_EXHAUSTED,
     Call,
     Method,
     Options,
@@ -42,6 +46,7 @@ from pyserver.frontend.grpc.engine import (
     stopping,
 )
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
+from pyserver.frontend.grpc.outgoing import wait_sent
 from pyserver.protocol import status
 
 log = logging.getLogger(__name__)
@@ -73,13 +78,14 @@ class NativeEngine:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._behind = GrpcioEngine(bridge)
-        self._folder = ""
         self._front: Any = None
         self._thread: threading.Thread | None = None
         self._methods: list[Method] = []
-        self._open: dict[int, _Call] = {}
+        self.open: dict[int, _Call] = {}
         self._empty = threading.Condition()
-        self._draining = False
+        self.draining = False
+        self.respond: Callable[[int, bytes], bool]
+        self.fail: Callable[[int, int, str], bool]
 
     def start(
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
@@ -87,10 +93,10 @@ class NativeEngine:
         """Listen, and begin to serve."""
         self._methods = list(methods)
         self._front = _listen(address, port, methods, options)
-        self._folder = tempfile.mkdtemp(prefix="pyserver-grpc-")
-        behind = str(Path(self._folder) / "streams")
-        self._behind.start_unix(behind, streams, options)
-        self._front.set_fallback(behind)
+        self.respond, self.fail = self._front.respond, self._front.fail
+        behind = f"pyserver-{os.getpid()}-{secrets.token_hex(8)}"
+        self._behind.start_behind(behind, streams, options)
+        self._front.set_fallback(f"\0{behind}")
         self._front.start()
         self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
         self._thread.start()
@@ -99,15 +105,16 @@ class NativeEngine:
 
     def stop_accepting(self) -> None:
         """Refuse new calls by status; streams end after the answers they owe."""
-        self._draining = True
+        self.draining = True
         self._behind.stop_accepting()
 
     def drain(self, timeout: float) -> bool:
-        """Wait for what was accepted."""
+        """Wait for what was accepted, until its answers have left."""
         until = time.monotonic() + timeout
         with self._empty:
-            answered = self._empty.wait_for(lambda: not self._open, timeout)
-        return self._behind.drain(max(0.0, until - time.monotonic())) and answered
+            answered = self._empty.wait_for(lambda: not self.open, timeout)
+        answered = self._behind.drain(max(0.0, until - time.monotonic())) and answered
+        return answered and wait_sent(self._front.bound_port, max(0.0, until - time.monotonic()))
 
     def stop(self) -> None:
         """Close every connection and end the threads."""
@@ -116,7 +123,6 @@ class NativeEngine:
         if self._thread is not None:
             self._thread.join()
         self._behind.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self) -> None:
         while self._take(self._front.recv_batch(BATCH)):
@@ -134,37 +140,31 @@ class NativeEngine:
         return True
 
     def _begin(self, key: int, method: Method, payload: bytes) -> None:
-        if self._draining:
-            self.fail(key, stopping())
+        if self.draining:
+            refusal = stopping()
+            self.fail(key, status.GRPC[refusal.code], refusal.message)
             return
-        self._open[key] = call = _Call(method, payload, self, key)
+        if len(payload) > MAX_MESSAGE:
+            self.fail(key, RESOURCE_EXHAUSTED, f"Received message larger than max ({len(payload)} vs. {MAX_MESSAGE})")
+            return
+        self.open[key] = call = _Call(method, payload, self, key)
         self._bridge.put(call)
 
     def _gone(self, key: int) -> None:
-        call = self._open.get(key)
+        call = self.open.get(key)
         if call is not None:
             call.gone = True
             self._bridge.put(call)
-
-    def close_call(self, key: int) -> bool:
-        """Whether `key` was still open; it no longer is."""
-        found = self._open.pop(key, None) is not None
-        if self._draining and not self._open:
-            with self._empty:
-                self._empty.notify_all()
-        return found
 
     def elsewhere(self, call: _Call, result: Any) -> None:
         """Let the other side thread encode."""
         self._behind.run(functools.partial(call.send, result))
 
-    def reply(self, key: int, message: bytes) -> None:
-        """Answer the call, which the client may have left meanwhile."""
-        self._front.respond(key, message)
-
-    def fail(self, key: int, error: ServerError) -> None:
-        """End the call with a status."""
-        self._front.fail(key, status.GRPC[error.code], error.message)
+    def closed(self) -> None:
+        """A call was answered while the engine drains: it may have been the last."""
+        if not self.open:
+            with self._empty:
+                self._empty.notify_all()
 
 
 class _Call(Call):
@@ -188,12 +188,18 @@ class _Call(Call):
         except ServerError as error:
             self.refuse(error)
             return
-        if self.engine.close_call(self.key):
-            self.engine.reply(self.key, message)
+        engine = self.engine
+        if engine.open.pop(self.key, None) is not None:
+            engine.respond(self.key, message)
+        if engine.draining:
+            engine.closed()
 
     def refuse(self, error: ServerError) -> None:
-        if self.engine.close_call(self.key):
-            self.engine.fail(self.key, error)
+        engine = self.engine
+        if engine.open.pop(self.key, None) is not None:
+            engine.fail(self.key, status.GRPC[error.code], error.message)
+        if engine.draining:
+            engine.closed()
 
 
 def _listen(address: str, port: int, methods: Sequence[Method], options: Options) -> Any:

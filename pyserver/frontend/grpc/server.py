@@ -36,7 +36,6 @@ class GrpcServer:
         self._data_plane = data_plane
         self._control_plane = control_plane
         self._engine: Engine | None = None
-        self._accepting = True
 
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
@@ -49,7 +48,11 @@ class GrpcServer:
         ]
         methods.append(health.check(self._data_plane))
         engine = choose(self._choice, self._options, bridge)
-        self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
+        try:
+            self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
+        except BaseException:
+            await asyncio.to_thread(engine.stop)
+            raise
         self._engine, self.engine = engine, engine.name
 
     def stop_accepting(self) -> None:
@@ -59,6 +62,7 @@ class GrpcServer:
 
     async def drain(self, timeout: float) -> None:
         """Answer what was accepted, for `timeout` seconds at most, then close everything."""
+        self.stop_accepting()
         engine, self._engine = self._engine, None
         if engine is not None:
             if not await asyncio.to_thread(engine.drain, timeout):

@@ -55,6 +55,7 @@ class _Session:
                 ask.gone = True
                 self._bridge.put(ask)
             self._bridge.wake()
+            await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self) -> None:
         try:

@@ -74,7 +74,8 @@ def start(
     """Begin the inference that `body` asks of model `name`. `lease` holds the memory of `body`, None if it is ours.
 
     From here on the lease is the request's: if this raises (a ServerError, before anything was queued), it has been
-    released. An unknown model is refused before the body is looked at.
+    released; otherwise whoever awaits the future releases it once that is done or cancelled. An unknown model is
+    refused before the body is looked at.
     """
     try:
         data_plane.check(name, version)

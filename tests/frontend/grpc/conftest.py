@@ -151,8 +151,7 @@ async def server(planes: Planes, engine: str) -> AsyncIterator[GrpcServer]:
     made = GrpcServer(planes, planes, Settings(grpc_port=0, grpc_engine=engine))  # type: ignore[arg-type]
     await made.start()
     yield made
-    made.stop_accepting()
-    await made.drain(0.2)
+    await made.drain(0)
 
 
 @pytest.fixture

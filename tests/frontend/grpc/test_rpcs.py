@@ -269,15 +269,11 @@ async def test_rpcs_that_are_not_there(channel, ask):
 
 async def test_health_checks(channel, planes, ask):
     check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    statuses = health_pb.HealthCheckResponse
     request = health_pb.HealthCheckRequest(service="anything").SerializeToString()
-    assert (
-        health_pb.HealthCheckResponse.FromString(await ask(check, request)).status
-        == health_pb.HealthCheckResponse.SERVING
-    )
+    assert statuses.FromString(await ask(check, request)).status == statuses.SERVING
     planes.alive = False
-    assert health_pb.HealthCheckResponse.FromString(await ask(check, b"")).status == (
-        health_pb.HealthCheckResponse.NOT_SERVING
-    )
+    assert statuses.FromString(await ask(check, b"")).status == statuses.NOT_SERVING
 
 
 async def test_an_asyncio_client(server: GrpcServer, ask):

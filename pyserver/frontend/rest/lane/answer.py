@@ -6,8 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
-from pyserver.errors import ServerError
-from pyserver.frontend.rest.infer import Answer, failure
+from pyserver.frontend.rest.infer import Answer
 from pyserver.protocol import status
 from pyserver.types import Buffer
 
@@ -22,14 +21,14 @@ _BINARY_200 = (
     b"Inference-Header-Content-Length: %d\r\n\r\n"
 )
 _JSON_200 = b"HTTP/1.1 200 OK\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-_PERSISTENT, _CLOSE, _PERSISTENT_1_0 = b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+_CLOSE, _KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 
 
 def connection_line(keep: bool, http_1_0: bool) -> bytes:
     """The Connection header that an answer needs, with its line end; empty where the version's default is meant."""
-    if not keep:
-        return _CLOSE
-    return _PERSISTENT_1_0 if http_1_0 else _PERSISTENT
+    if http_1_0:
+        return _KEEP_ALIVE if keep else b""
+    return b"" if keep else _CLOSE
 
 
 def head_of(answer: Answer, connection: bytes) -> bytes:
@@ -41,12 +40,6 @@ def head_of(answer: Answer, connection: bytes) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers())
     line = f"HTTP/1.1 {answer.status} {status.http_reason(answer.status)}\r\n"
     return line.encode("latin-1") + connection + lines.encode("latin-1") + b"\r\n"
-
-
-def refusal(error: ServerError) -> bytes:
-    """The whole answer to something that was no request of any use; the connection closes after it."""
-    answer = failure(error)
-    return b"".join((head_of(answer, _CLOSE), *answer.buffers))
 
 
 BufferWriter = Callable[[asyncio.Transport, Sequence[Buffer]], None]

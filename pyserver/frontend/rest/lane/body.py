@@ -34,7 +34,7 @@ class Body(Protocol):
 
 
 class PlacedBody:
-    """A body of known length, received in place: `rest()` is where the next bytes belong, `filled(n)` says they came."""
+    """A body of known length, received in place: the next bytes belong into `rest()`, `filled(n)` says they came."""
 
     __slots__ = ("_lease", "_view", "complete", "received")
 
@@ -101,7 +101,8 @@ class GatheredBody:
 class Receiver(Protocol):
     """Takes a body piece by piece."""
 
-    def data(self, piece: bytes) -> None: ...
+    def data(self, piece: bytes) -> None:
+        """Take a piece."""
 
 
 class StreamedBody:
@@ -145,5 +146,5 @@ class StreamedBody:
 
 
 def ordinary_memory(size: int) -> memoryview:
-    """`size` writable bytes of our own. A large piece costs nothing until it is written, whatever a client announces."""
+    """`size` writable bytes of our own. Large ones cost nothing until they are written, whatever a client announces."""
     return memoryview(bytearray(size)) if size < LARGE else memoryview(mmap.mmap(-1, size))

@@ -70,8 +70,8 @@ class Context:
 class Exchange(HTTPConnection):
     """A request handed to `application`, and its answer.
 
-    The connection calls `begin`, `data` for each piece of the body, `end`; and `sent` or `lost` when all that was written
-    has been sent, or never will be. The application calls the methods of `HTTPConnection`.
+    The connection calls `begin`, `data` for each piece of the body, `end`; and `sent` or `lost` when all that was
+    written has been sent, or never will be. The application calls the methods of `HTTPConnection`.
     """
 
     def __init__(self, carrier: Carrier, head: Head, application: HTTPServerConnectionDelegate, remote_ip: str) -> None:

@@ -32,8 +32,8 @@ class Head:
     """One request's head.
 
     Its body is `length` bytes long, or `chunked` (then `length` is 0). `infer` holds the headers that matter to the
-    inference that it asks of version `model_version` ("" for none named) of model `model_name`; for any other request it
-    is None. `fields` are all headers as sent, but for Host, which is what an absolute target says.
+    inference that it asks of version `model_version` ("" for none named) of model `model_name`; for any other request
+    it is None. `fields` are all headers as sent, but for Host, which is what an absolute target says.
     """
 
     __slots__ = (
@@ -90,8 +90,8 @@ class _Fields:
 def parse(block: bytes, limits: Limits) -> Head:
     """The head in `block`, which ends with the first empty line.
 
-    ServerError (400) for anything malformed, ambiguous or over a limit: where such a request ends is anybody's guess, so
-    its connection has to be closed.
+    ServerError (400) for anything malformed, ambiguous or over a limit: where such a request ends is anybody's guess,
+    so its connection has to be closed.
     """
     line = _checked_line(block, limits)
     parsed = _Fields()

@@ -86,11 +86,13 @@ class Outbound:
     ) -> None:
         response: InferResponse | None = None
         try:
-            if future is None:
-                answer: Answer = request  # type: ignore[assignment]
+            if isinstance(request, Answer):
+                answer = request
             else:
+                assert future is not None
+                let_go(request)
                 response = future.result()
-                answer = finish(request, response, head.infer.accept_encoding)  # type: ignore[arg-type, union-attr]
+                answer = finish(request, response, None)
         except asyncio.CancelledError:
             answer = failure(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
         except Exception as error:
@@ -150,6 +152,15 @@ class Outbound:
         self._out.clear()
         self.resume()
         queue, self.queue = self.queue, deque()
-        for future, _, _, _ in queue:
-            if future is not None and not future.cancel() and not future.cancelled() and future.exception() is None:
-                future.result().release()
+        for future, request, _, _ in queue:
+            if future is not None and isinstance(request, InferRequest):
+                if not future.cancel() and not future.cancelled() and future.exception() is None:
+                    future.result().release()
+                let_go(request)
+
+
+def let_go(request: InferRequest) -> None:
+    """Nobody waits for `request` any more: its body's memory is not needed for our sake."""
+    lease = request.lease
+    if lease is not None:
+        lease.release()

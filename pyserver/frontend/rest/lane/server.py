@@ -71,6 +71,7 @@ class LaneServer:
         self._admitted = 0
         self._beat = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._winding_down = False
         self._draining = False
         self._empty = asyncio.Event()
 
@@ -109,12 +110,15 @@ class LaneServer:
         Returns how many had to be aborted.
         """
         self.stop_accepting()
-        # What has reached our socket by now has been asked: let the loop read it.
+        self._winding_down = True
+        for connection in self._all():
+            connection.wind_down()
+        # What has reached our sockets by now has been asked: let the loop read it.
         for _ in range(2):
             await asyncio.sleep(0)
         self._draining = True
         for connection in self._all():
-            connection.drain()
+            connection.settle()
         late = 0
         if self._all():
             try:
@@ -145,6 +149,8 @@ class LaneServer:
         limit, count = self.limits.max_connections, self.connections
         if self._draining:
             return unavailable("Server exiting")
+        if self._winding_down:
+            connection.wind_down()
         if count <= limit:
             return None
         if count > limit + _BEYOND:

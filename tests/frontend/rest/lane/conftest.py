@@ -28,7 +28,7 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 
 class Block:
-    """A piece of a pretended arena. Poisoned when released: whoever still reads it then reads nonsense."""
+    """A piece of a pretended arena. Poisoned when released: whoever reads it afterwards reads nonsense."""
 
     def __init__(self, plane: EchoPlane, data: bytearray) -> None:
         self.plane = plane
@@ -45,7 +45,7 @@ class Block:
 
 
 class EchoPlane:
-    """Answers with its inputs, out of memory of its own that is held until released. `hold` leaves answers to `answer`."""
+    """Answers with its inputs, out of memory that is held until released. `hold` leaves answers to `answer`."""
 
     def __init__(self) -> None:
         self.leases = 0
@@ -63,6 +63,7 @@ class EchoPlane:
             raise not_found(f"Request for unknown model: '{name}' is not found")
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
+        self.check(name, version)
         if not self.lends:
             return None
         self.reserved += 1
@@ -82,11 +83,9 @@ class EchoPlane:
         return future
 
     def answer(self, index: int = 0) -> None:
-        """Answer the `index`th of what is pending, and give its memory back, as an executor does."""
+        """Answer the `index`th of what is pending."""
         request, future = self.pending.pop(index)
         block = Block(self, bytearray(b"".join(bytes(tensor.data) for tensor in request.inputs)))
-        if request.lease is not None:
-            request.lease.release()
         if future.cancelled():
             self.cancelled += 1
             block.release()
@@ -104,7 +103,19 @@ class EchoPlane:
                 self.answer(index)
 
 
-class Hello(RequestHandler):
+class Undated(RequestHandler):
+    """Answers the same at any time."""
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Date")
+
+
+class Nowhere(Undated):
+    def prepare(self) -> None:
+        self.send_error(404)
+
+
+class Hello(Undated):
     def get(self) -> None:
         self.finish({"hello": self.get_argument("name", "world"), "from": self.request.remote_ip})
 
@@ -116,7 +127,7 @@ class Hello(RequestHandler):
         self.set_status(204)
 
 
-class Stream(RequestHandler):
+class Stream(Undated):
     """Pieces, each behind a flush; the pieces that could be sent are counted."""
 
     sent = 0
@@ -132,7 +143,7 @@ class Stream(RequestHandler):
         Stream.closed += 1
 
 
-class Silent(RequestHandler):
+class Silent(Undated):
     """Never answers."""
 
     closed = 0
@@ -145,7 +156,7 @@ class Silent(RequestHandler):
 
 
 @stream_request_body
-class Upload(RequestHandler):
+class Upload(Undated):
     """Takes its body one piece at a time, each when `gate` is open."""
 
     gate: asyncio.Event
@@ -169,7 +180,7 @@ class Upload(RequestHandler):
 
 
 @stream_request_body
-class Impatient(RequestHandler):
+class Impatient(Undated):
     """Answers before it has seen the body."""
 
     def prepare(self) -> None:
@@ -183,7 +194,7 @@ class Impatient(RequestHandler):
         raise AssertionError("not wanted")
 
 
-class Broken(RequestHandler):
+class Broken(Undated):
     def get(self) -> None:
         self.set_header("Content-Length", "10")
         self.write(b"too short")
@@ -199,7 +210,7 @@ def application() -> Application:
         ("/impatient", Impatient),
         ("/broken", Broken),
     ]
-    return Application(routes, log_function=lambda handler: None)
+    return Application(routes, default_handler_class=Nowhere, log_function=lambda handler: None)
 
 
 @dataclass
@@ -230,6 +241,9 @@ class Client:
 
     async def reply(self, method: str = "POST") -> Reply:
         """The next answer, after any interim ones."""
+        return await asyncio.wait_for(self._reply(method), 20)
+
+    async def _reply(self, method: str) -> Reply:
         while True:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             line, *lines = head[:-4].split("\r\n")
@@ -315,8 +329,8 @@ def tensor_bytes(reply: Reply) -> bytes:
 @pytest.fixture
 def tools() -> SimpleNamespace:
     return SimpleNamespace(
-        infer=infer, infer_body=infer_body, tensor_bytes=tensor_bytes, until=until, application=application, Stream=Stream,
-        Silent=Silent, Upload=Upload, Client=Client, FakeTransport=FakeTransport, Connection=Connection,
+        infer=infer, infer_body=infer_body, tensor_bytes=tensor_bytes, until=until, application=application,
+        Stream=Stream, Silent=Silent, Upload=Upload, Client=Client, FakeTransport=FakeTransport, Connection=Connection,
     )  # fmt: skip
 
 
@@ -366,6 +380,7 @@ class FakeTransport:
     def __init__(self, room: int = 1 << 30) -> None:
         self.room = room
         self.sent = bytearray()
+        self.unread = b""
         self.queue: list[memoryview] = []
         self.protocol: Connection | None = None
         self.paused_reading = False
@@ -415,6 +430,7 @@ class FakeTransport:
 
     def resume_reading(self) -> None:
         self.paused_reading = False
+        asyncio.get_running_loop().call_soon(self.feed, b"")
 
     def write_eof(self) -> None:
         self.eof = True
@@ -426,12 +442,12 @@ class FakeTransport:
         self.closing = self.aborted = True
 
     def feed(self, data: bytes) -> None:
-        """Deliver `data`, in as many reads as it takes."""
-        view = memoryview(data)
+        """Deliver `data`, in as many reads as it takes, while the connection reads."""
+        self.unread += data
         assert self.protocol is not None
-        while view and not self.closing and not self.paused_reading:
+        while self.unread and not self.closing and not self.paused_reading:
             into = self.protocol.get_buffer(-1)
-            count = min(len(into), len(view))
-            into[:count] = view[:count]
-            view = view[count:]
+            count = min(len(into), len(self.unread))
+            into[:count] = self.unread[:count]
+            self.unread = self.unread[count:]
             self.protocol.buffer_updated(count)

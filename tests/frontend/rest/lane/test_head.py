@@ -177,9 +177,9 @@ def test_limits() -> None:
     small = Limits(max_header_size=200, max_headers=3, max_request_line=60, max_body_size=100, max_input_size=50)
     with pytest.raises(ServerError, match="--http-max-header-size"):
         parse(block("X: " + "a" * 200), small)
-    with pytest.raises(ServerError, match="4 headers, .* 3"):
+    with pytest.raises(ServerError, match=r"4 headers, .* 3"):
         parse(block("A: 1", "B: 1", "C: 1"), small)
-    with pytest.raises(ServerError, match="request line of 7[0-9] bytes"):
+    with pytest.raises(ServerError, match=r"request line of 7[0-9] bytes"):
         parse(block(line=f"GET /{'a' * 60} HTTP/1.1"), small)
     for fields, flag in [
         (["Content-Length: 101"], "--http-max-body-size"),

@@ -36,14 +36,14 @@ def test_a_new_request_or_phase_begins_anew() -> None:
 
 def test_a_byte_now_and_then_is_no_progress() -> None:
     watch = Watch()
-    looks = [watch.look(now, Phase.BODY, 1, now, LIMITS) for now in range(0, 32)]
+    looks = [watch.look(now, Phase.BODY, 1, now, LIMITS) for now in range(32)]
     assert looks[:31] == [None] * 31
     assert looks[31] == "stall_timeout"
 
 
 def test_a_body_that_moves_has_the_body_timeout() -> None:
     watch = Watch()
-    looks = [watch.look(now, Phase.BODY, 1, now // 20 * STALL_BYTES, LIMITS) for now in range(0, 102)]
+    looks = [watch.look(now, Phase.BODY, 1, now // 20 * STALL_BYTES, LIMITS) for now in range(102)]
     assert looks[:101] == [None] * 101
     assert looks[101] == "body_timeout"
 

@@ -5,7 +5,11 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def execute(self, requests):
-        return [pb_utils.InferenceResponse([same(tensor) for tensor in request.inputs()]) for request in requests]
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        inputs = sorted(request.inputs(), key=lambda tensor: tensor.name())  # Triton's own order is arbitrary
+        return pb_utils.InferenceResponse([same(tensor) for tensor in inputs])
 
 
 def same(tensor):

@@ -1,0 +1,77 @@
+"""The metrics page, read back by Prometheus' own parser."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from pyserver.protocol import metrics
+from pyserver.protocol.metrics import HostSample, ModelSample, parse_cpu, parse_memory, render
+
+SAMPLE = ModelSample(
+    model="m", version="2", success=5, failures={"BACKEND": 2}, inferences=9, executions=4, request_ns=5_000_999,
+    queue_ns=1000, compute_input_ns=2000, compute_infer_ns=3000, compute_output_ns=4000, pending=7, load_seconds=1.25,
+)  # fmt: skip
+
+
+def read(page):
+    """Families by name: type, and values by labels in the order in which they stand."""
+    return {
+        family.name: (family.type, {tuple(sample.labels.items()): sample.value for sample in family.samples})
+        for family in text_string_to_metric_families(page.decode())
+    }
+
+
+def test_the_families_and_their_values():
+    own = (("model", "m"), ("version", "2"))
+    found = read(render([SAMPLE], HostSample(0.5, 1000, 400)))
+    assert found == {
+        "nv_inference_request_success": ("counter", {own: 5}),
+        "nv_inference_request_failure": (
+            "counter",
+            {
+                (("model", "m"), ("reason", reason), ("version", "2")): count
+                for reason, count in {"REJECTED": 0, "CANCELED": 0, "BACKEND": 2, "OTHER": 0}.items()
+            },
+        ),
+        "nv_inference_count": ("counter", {own: 9}),
+        "nv_inference_exec_count": ("counter", {own: 4}),
+        "nv_inference_request_duration_us": ("counter", {own: 5000}),
+        "nv_inference_queue_duration_us": ("counter", {own: 1}),
+        "nv_inference_compute_input_duration_us": ("counter", {own: 2}),
+        "nv_inference_compute_infer_duration_us": ("counter", {own: 3}),
+        "nv_inference_compute_output_duration_us": ("counter", {own: 4}),
+        "nv_inference_pending_request_count": ("gauge", {own: 7}),
+        "nv_model_load_duration_secs": ("gauge", {own: 1.25}),
+        "nv_cpu_utilization": ("gauge", {(): 0.5}),
+        "nv_cpu_memory_total_bytes": ("gauge", {(): 1000}),
+        "nv_cpu_memory_used_bytes": ("gauge", {(): 400}),
+    }
+
+
+def test_names_are_tritons_to_the_letter():
+    lines = render([SAMPLE]).decode().splitlines()
+    assert 'nv_inference_request_success{model="m",version="2"} 5' in lines
+    assert 'nv_inference_request_failure{model="m",reason="REJECTED",version="2"} 0' in lines
+    assert not [line for line in lines if "_total" in line]
+    assert not [line for line in lines if line.startswith("nv_cpu")]
+
+
+def test_no_models():
+    found = read(render([]))
+    assert found["nv_inference_request_success"] == ("counter", {})
+    assert render([]).endswith(b"\n")
+
+
+def test_tags_and_odd_names():
+    odd = ModelSample(model='a"b\\c\nd', version="1", tags={"zone": "é", "area": "x"})
+    found = read(render([odd]))["nv_inference_count"][1]
+    assert found == {(("area", "x"), ("model", 'a"b\\c\nd'), ("version", "1"), ("zone", "é")): 0}
+
+
+def test_labels_are_in_alphabetical_order():
+    assert metrics.labels({"version": "1", "model": "m", "reason": "OTHER"}) == (
+        '{model="m",reason="OTHER",version="1"}'
+    )
+
+
+def test_the_kernels_tables():
+    assert parse_cpu("cpu  10 1 5 70 14 0 0 0 3 3\ncpu0 1 1 1 1 1 1 1 1 1 1\n") == (16, 100)
+    assert parse_memory("MemTotal:  100 kB\nMemFree: 3 kB\nMemAvailable:  40 kB\n") == (102400, 61440)
