@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
-from tests.support.batching import ask_rows, executed, outputs, statistics, together, write_rows
+from tests.support.batching import ask_rows, outputs, statistics, together, write_rows
 from tests.support.clients import infer_json, tensor
 from tools.process import ServerProcess
 
@@ -34,6 +34,7 @@ def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     write_rows(repository, "bounded", BOUNDED, seconds=0.6, batch=1)
     adaptive = 'parameters { key: "ADAPTIVE_QUEUE_DELAY" value { string_value: "true" } }'
     write_rows(repository, "adaptive", "dynamic_batching {}" + adaptive, seconds=0.02)
+    write_rows(repository, "spare", "instance_group [ { kind: KIND_CPU }, { kind: KIND_CPU passive: true } ]")
     with make_server(repository) as running:
         yield running
 
@@ -145,24 +146,26 @@ def test_an_adaptive_delay_loses_nothing(server: ServerProcess) -> None:
 
 
 @pytest.mark.ours
-def test_a_passive_instance_is_there_and_never_runs(serve: Serve, tmp_path: Path) -> None:
-    groups = "instance_group [ { count: 1 kind: KIND_CPU }, { count: 1 kind: KIND_CPU passive: true } ]"
-    write_rows(tmp_path, "spare", groups)
-    server = serve(tmp_path)
+def test_a_passive_instance_is_there_and_never_runs(server: ServerProcess) -> None:
     for value in range(5):
         assert ask_rows(server, "spare", value).status == 200
-    lines = [line for line in server.lines if "executes [" in line]
+    lines = [line for line in server.lines if "spare_" in line and "executes [" in line]
     assert len(lines) == 5
-    assert len([line for line in server.lines if "process" in line and "spare_" in line]) == 2
     assert all("spare_0_0" in line for line in lines)
+    assert len([line for line in server.lines if "spare_" in line and ": process " in line]) == 2
 
 
 @pytest.mark.ours
 def test_models_that_share_a_resource_execute_in_turns(serve: Serve, tmp_path: Path) -> None:
-    groups = 'instance_group [ { kind: KIND_CPU rate_limiter { resources [ { name: "R" global: true count: 1 } ] } } ]'
-    for name in ("one", "two"):
+    for name, count in (("one", 1), ("two", 1), ("greedy", 2)):
+        resource = f'resources [ {{ name: "R" global: true count: {count} }} ]'
+        groups = f"instance_group [ {{ kind: KIND_CPU rate_limiter {{ {resource} }} }} ]"
         write_rows(tmp_path, name, groups, seconds=0.2)
-    server = serve(tmp_path, options=("--rate-limit", "execution_count"))
+    options = ("--rate-limit=execution_count", "--rate-limit-resource=R:1", "--exit-on-error=false")
+    server = serve(tmp_path, ready=False, options=options)
+    server.wait_log('Resource count for "R" is limited to 1')
+    for name in ("one", "two"):
+        server.wait_log(f"successfully loaded '{name}'")
     began = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask_rows, server, name, 1) for name in ("one", "two", "one", "two")]
@@ -170,13 +173,3 @@ def test_models_that_share_a_resource_execute_in_turns(serve: Serve, tmp_path: P
     assert time.monotonic() - began >= 0.8
     names = ["one" if "one_" in line else "two" for line in server.lines if "executes [" in line]
     assert names in (["one", "two", "one", "two"], ["two", "one", "two", "one"])
-
-
-@pytest.mark.ours
-def test_a_resource_that_is_not_there_fails_the_load(serve: Serve, tmp_path: Path) -> None:
-    groups = 'instance_group [ { kind: KIND_CPU rate_limiter { resources [ { name: "R" count: 4 } ] } } ]'
-    write_rows(tmp_path, "greedy", groups)
-    options = ("--rate-limit=execution_count", "--rate-limit-resource=R:3", "--exit-on-error=false")
-    server = serve(tmp_path, ready=False, options=options)
-    server.wait_log('Resource count for "R" is limited to 3')
-    assert executed(server) == []
