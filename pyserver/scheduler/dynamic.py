@@ -48,6 +48,8 @@ class DynamicScheduler(Scheduler):
         self._key = key
         self._ordering = Ordering() if policy.preserve_ordering else None
         self._wait_until = 0
+        self._freed_ns = 0
+        self._worth_ns = 0
         self._singly: deque[Pending] = deque()  # to be retried, each alone
         self._adaptive = AdaptiveDelay() if policy.adaptive else None
 
@@ -92,11 +94,20 @@ class DynamicScheduler(Scheduler):
                 if executor.load:
                     return
                 oldest = next(iter(queue))
-                self._wait_until = oldest.arrived_ns + self._delay_ns()
+                self._wait_until = self._latest(oldest)
                 if now_ns < self._wait_until:
                     self._wake_at(self._wait_until)
                     return
             self._dispatch(count, executor)
+
+    def _latest(self, oldest: Pending) -> int:
+        """When the batch of `oldest` goes, however small it is.
+
+        Those whose answers have just gone out are often the next to ask: a batch that outwaited its delay behind a busy
+        instance waits for them once more, for half an execution at most. Two crowds that take turns become one batch.
+        """
+        delay = self._delay_ns()
+        return max(oldest.arrived_ns + delay, self._freed_ns + min(delay, self._worth_ns))
 
     def _delay_ns(self) -> int:
         policy = self._policy
@@ -183,6 +194,8 @@ class DynamicScheduler(Scheduler):
         """As any scheduler's; whoever was cancelled holds nobody up."""
         if self._adaptive is not None and timing is not None:
             self._adaptive.executed(timing.infer_ns)
+        self._freed_ns = self._clock()
+        self._worth_ns = timing.infer_ns >> 1 if timing is not None else 0
         super().executed(payload, timing)
         if self._singly:
             self._pump(self._clock())

@@ -51,6 +51,16 @@ def test_a_batch_waits_for_company_no_longer_than_its_oldest_may() -> None:
     assert [run.start for run in world.runs] == [100, 250]
 
 
+def test_behind_a_busy_instance_a_batch_waits_once_more_for_those_just_answered() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(4, max_delay_ns=20)), 100)
+    for at in (0, 1, 50, 130, 131):  # the first two go at 20 and are answered at 120
+        world.arrive(at)
+    world.run()
+    assert batches(world) == [["0", "1"], ["2", "3", "4"]]
+    assert [run.start for run in world.runs] == [20, 140]
+
+
 def test_a_full_batch_waits_for_nothing() -> None:
     world = World()
     world.serve(batching(world, BatchPolicy(3, max_delay_ns=1000)), 10)
