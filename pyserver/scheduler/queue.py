@@ -92,6 +92,13 @@ class RequestQueue:
             level.items.appendleft(pending)
             self._count(pending, level, 1)
 
+    def requeue(self, pending: Pending) -> None:
+        """Put a request that was accepted before behind all others of its level; never refused."""
+        number = self._priorities.level(pending.request.priority)
+        level = self._levels.get(number) or self._make_level(number)
+        level.items.append(pending)
+        self._count(pending, level, 1)
+
     def pop(self) -> Pending | None:
         """The next request to be served, or None."""
         for level in self._order:

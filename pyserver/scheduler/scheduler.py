@@ -148,10 +148,13 @@ class Scheduler:
             self.failed(pending, internal(f"model '{self._model}': a request was dropped that nobody had cancelled"))
 
     def rescheduled(self, pending: Pending) -> None:
-        """Only iterative sequences are executed over and over."""
-        self.failed(
-            pending, internal(f"model '{self._model}': a request was rescheduled, but it is no iterative sequence")
-        )
+        """The model wants `pending` again: it goes behind what waits."""
+        pending.payload = None
+        if pending.cancelled:
+            pending.done = True
+            self._observer.cancelled(pending, self._clock())
+        else:
+            self._queue.requeue(pending)
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """An executor has room again."""

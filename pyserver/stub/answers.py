@@ -79,6 +79,10 @@ class Answers:
             extras["traceback"] = traceback
         return pack_response(key, int(code), flags, _NO_TENSORS, (), json.dumps(extras).encode())
 
+    def nothing(self, key: int, flags: int) -> bytes:
+        """The record that answers request `key` by its flags alone."""
+        return pack_response(key, OK, flags, _NO_TENSORS, ())
+
     def _written(self, tensors: list[Tensor]) -> tuple[bytes, tuple[int, ...]]:
         """Write the tensors side by side into one block; return their layout and windows."""
         if len(tensors) == 1:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
-from pyserver.ipc.messages import DROPPED, FINAL, RAISED, Request, pack_executed
+from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
 from pyserver.ipc.words import EXECUTING
 from pyserver.stub.failures import describe, full
-from pyserver.stub.request import Desk, ReceivedRequest, RequestLayouts
+from pyserver.stub.request import RELEASE_RESCHEDULE, Desk, ReceivedRequest, RequestLayouts
 from pyserver.stub.response import ErrorCode, InferenceResponse
 
 _NOT_A_LIST = "Expected a list in the execute return, found type '{}'."
@@ -112,12 +112,18 @@ class Execution:
         if len(responses) != len(requests):
             raise Refusal(_WRONG_COUNT.format(len(requests), len(responses)))
         for request, response in zip(requests, responses):
-            if not isinstance(response, InferenceResponse) and not (response is None and request.has_sender):
-                raise Refusal(_NOT_A_RESPONSE.format(type(response)))
+            if not isinstance(response, InferenceResponse):
+                again = request.release_flags == RELEASE_RESCHEDULE
+                if not (response is None and (request.has_sender or again)):
+                    raise Refusal(_NOT_A_RESPONSE.format(type(response)))
         put, answers = self._desk.outbox.put, self._desk.answers
         for request, response in zip(requests, responses):
-            if response is not None and request.take():
-                put(answers.response(request.key, response, request.wanted))
+            if response is not None:
+                if request.take():
+                    put(answers.response(request.key, response, request.wanted))
+                    request.slot = 0
+            elif request.release_flags == RELEASE_RESCHEDULE and request.take():
+                put(answers.nothing(request.key, FINAL | RESCHEDULED))
                 request.slot = 0
 
     def _fail(self, requests: list[ReceivedRequest], error: BaseException) -> None:

@@ -223,9 +223,7 @@ class ReceivedRequest(InferenceRequest):
 
     def set_release_flags(self, flags: int) -> None:
         """What becomes of the request after execute: TRITONSERVER_REQUEST_RELEASE_ALL, or ..._RESCHEDULE."""
-        if flags == RELEASE_RESCHEDULE:
-            raise not_yet("TRITONSERVER_REQUEST_RELEASE_RESCHEDULE")
-        if flags != RELEASE_ALL:
+        if flags not in (RELEASE_ALL, RELEASE_RESCHEDULE):
             raise TritonModelException(f"Unsupported request release flags {flags}")
         self.release_flags = flags
 

@@ -275,3 +275,45 @@ def test_a_sequence_dies_with_its_instance_and_says_so(serve: Serve, tmp_path: P
     assert answer.status == 400
     assert "must specify the START flag" in answer.error
     assert total(step(server, "direct", 5, 3, start=True)) == 3
+
+
+COUNTDOWN = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        inputs = {tensor.name(): int(tensor.as_numpy().ravel()[0]) for tensor in request.inputs()}
+        print("counts", inputs, request.flags(), flush=True)
+        after = inputs["BEFORE"] + 1
+        if after < inputs["X"]:
+            request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+            return None
+        return pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.array([[after]], np.int32))])
+"""
+
+
+@pytest.mark.ours
+def test_an_iterative_sequence_is_rescheduled_until_it_is_done(serve: Serve, tmp_path: Path) -> None:
+    source = COUNTDOWN.replace('inputs["BEFORE"]', "self.seen").replace(
+        "        after", '        self.seen = 0 if inputs["START"] else self.seen + 1\n        after', 1
+    )
+    text = config("oldest {} iterative_sequence: true").replace(
+        'output { name: "SAID" data_type: TYPE_STRING dims: [ 1 ] }', ""
+    )
+    write_model(tmp_path, "countdown", source, text)
+    server = serve(tmp_path)
+    answer = infer_json(server, "countdown", {"inputs": [tensor("X", "INT32", [1, 1], [3])]})
+    assert total(answer) == 3
+    lines = [line.partition("counts ")[2] for line in server.lines if "counts {" in line]
+    assert [("'START': 1" in line, "'END': 0" in line) for line in lines] == [
+        (True, True),
+        (False, True),
+        (False, True),
+    ]
+    counted = statistics(server, "countdown")
+    assert (counted["inference_stats"]["success"]["count"], counted["execution_count"]) == (1, 3)

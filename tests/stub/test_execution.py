@@ -57,7 +57,7 @@ def test_an_exception_fails_every_request_of_its_payload(start: Start) -> None:
         ("return [None]", f"{NOT_A_RESPONSE} '<class 'NoneType'>'."),
         ("return []", "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
                       "InferenceRequest(s) size is:1, and InferenceResponse(s) size is:0"),
-        ("requests[0].set_release_flags(2)", "TritonModelException: TRITONSERVER_REQUEST_RELEASE_RESCHEDULE is not"),
+        ("requests[0].set_release_flags(3)", "TritonModelException: Unsupported request release flags 3"),
         ("pb_utils.MetricFamily('a', 'b', 0)", "TritonModelException: pb_utils.MetricFamily is not supported"),
         ("requests[0].exec()", "TritonModelException: InferenceRequest.exec is not supported"),
     ],
