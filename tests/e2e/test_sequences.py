@@ -288,24 +288,18 @@ class TritonPythonModel:
 
     def answer(self, request):
         inputs = {tensor.name(): int(tensor.as_numpy().ravel()[0]) for tensor in request.inputs()}
-        print("counts", inputs, request.flags(), flush=True)
-        after = inputs["BEFORE"] + 1
-        if after < inputs["X"]:
+        print("counts", inputs, flush=True)
+        self.count = 1 if inputs["START"] else self.count + 1
+        if self.count < inputs["X"]:
             request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
             return None
-        return pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.array([[after]], np.int32))])
+        return pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.array([[self.count]], np.int32))])
 """
 
 
 @pytest.mark.ours
 def test_an_iterative_sequence_is_rescheduled_until_it_is_done(serve: Serve, tmp_path: Path) -> None:
-    source = COUNTDOWN.replace('inputs["BEFORE"]', "self.seen").replace(
-        "        after", '        self.seen = 0 if inputs["START"] else self.seen + 1\n        after', 1
-    )
-    text = config("oldest {} iterative_sequence: true").replace(
-        'output { name: "SAID" data_type: TYPE_STRING dims: [ 1 ] }', ""
-    )
-    write_model(tmp_path, "countdown", source, text)
+    write_model(tmp_path, "countdown", COUNTDOWN, config("oldest {} iterative_sequence: true"))
     server = serve(tmp_path)
     answer = infer_json(server, "countdown", {"inputs": [tensor("X", "INT32", [1, 1], [3])]})
     assert total(answer) == 3
