@@ -88,7 +88,7 @@ class ControlPlane:
                 plan = await self._loader.plan(folder, override)
                 if not serving:
                     self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
-                models = await self._loader.start(plan)
+                models = await self._loader.start(plan, entry.loading)
             except ServerError as error:
                 if not serving:
                     numbers = [number for number in entry.versions if number] or [0]

@@ -9,8 +9,10 @@ from typing import Any
 from pyserver import __version__
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
+from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
+from pyserver.model.stream import Stream
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
@@ -25,7 +27,10 @@ class DataPlane:
     ServerError.
     """
 
-    def __init__(self, registry: Registry, name: str, strict_readiness: bool) -> None:
+    def __init__(
+        self, registry: Registry, name: str, strict_readiness: bool, metrics: CustomMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._name = name
         self._strict = strict_readiness
@@ -61,15 +66,28 @@ class DataPlane:
         except ServerError:
             return False
 
+    async def probe(self, name: str, version: str) -> bool:
+        """Whether a request to this model would be executed, by the model's own is_ready as well where it has one."""
+        try:
+            model = self._registry.get(name, version)
+        except ServerError:
+            return False
+        return await model.probe()
+
     def server_metadata(self) -> dict[str, Any]:
         """The V2 server metadata document."""
         return {"name": self._name, "version": __version__, "extensions": list(EXTENSIONS)}
 
     def model_metadata(self, name: str, version: str) -> dict[str, Any]:
-        """The V2 model metadata document."""
+        """The V2 model metadata document; of one version it lists that one alone, as Triton does."""
         model = self._registry.get(name, version)
-        entry = self._registry.entry(name)
-        return model_metadata(model.config, list(entry.serving()))
+        versions = [model.version] if version else list(self._registry.entry(name).serving())
+        return model_metadata(model.config, versions)
+
+    def model_inputs(self, name: str, version: str) -> list[dict[str, Any]]:
+        """Name, datatype and shape (-1 for any size) of each input."""
+        inputs: list[dict[str, Any]] = model_metadata(self._registry.get(name, version).config, [])["inputs"]
+        return inputs
 
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""
@@ -86,6 +104,10 @@ class DataPlane:
         """Every model version that serves: what the metrics are made from."""
         return self._registry.loaded()
 
+    def custom_metrics(self) -> list[FamilySample]:
+        """What models measure of their own accord."""
+        return self._metrics.samples({(name, number) for name, number, _ in self._registry.loaded()})
+
     def check(self, name: str, version: str) -> None:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""
         self._registry.get(name, version)
@@ -96,6 +118,10 @@ class DataPlane:
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
         return self._registry.get(request.model_name, request.model_version).infer(request)
+
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
+        return self._registry.get(request.model_name, request.model_version).infer_stream(request)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""

@@ -81,7 +81,7 @@ class PayloadOwner(Protocol):
         """`pending` was cancelled before its payload was begun, and never ran; no more is heard of it."""
 
     def rescheduled(self, pending: Pending) -> None:
-        """The model wants `pending` executed again; no more is heard of it until then."""
+        """The model wants to be asked again: `pending` goes back to the queue once its payload is executed."""
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """The executor is done with `payload` and has room again; `timing` is None if it died over it."""

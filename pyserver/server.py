@@ -10,9 +10,11 @@ import signal
 import time
 from typing import Protocol
 
+from pyserver.bls import ModelServices
 from pyserver.controlplane import ControlPlane
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
 from pyserver.model.registry import Registry
 from pyserver.repository.repository import ModelRepository
@@ -51,11 +53,13 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry()
-        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness)
-        self.control_plane = ControlPlane(
+        metrics = CustomMetrics()
+        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics)
+        services = ModelServices(self._registry, metrics)
+        self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
-            Loader(settings, time.monotonic_ns),
+            Loader(settings, time.monotonic_ns, services),
             explicit=settings.model_control_mode == "explicit",
             drain=settings.exit_timeout_secs,
         )

@@ -36,6 +36,13 @@ class Settings:
     backend_directory: tuple[str, ...] = flag(
         (), "folder of Python-based backends, searched before the bundled ones", "repository", "DIR"
     )
+    environment_cache: str = flag(
+        "", "folder for unpacked environments, shared by servers; by default in the user's cache", "repository", "DIR"
+    )  # fmt: skip
+    build_environments: bool = flag(
+        False, "install the requirements.txt or environment.yml beside a model, into an environment of its own",
+        "repository",
+    )  # fmt: skip
     model_load_thread_count: int = flag(0, "models that start at once; 0 for one a core", "repository", "N")
     exit_on_error: bool = flag(True, "exit when a model asked for at start does not load", "repository")
     strict_readiness: bool = flag(True, "ready only while every loaded model is", "repository")

@@ -11,6 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, ErrorHandler, RequestHandler
 
 from pyserver.frontend.address import listen
+from pyserver.protocol import custom_metrics
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     HostSample,
@@ -109,6 +110,7 @@ class _Metrics(RequestHandler):
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
         self.write(render(starmap(sample, self._data_plane.models()), self._host.sample()))
+        self.write(custom_metrics.render(self._data_plane.custom_metrics()))
 
 
 class _NotFound(ErrorHandler):

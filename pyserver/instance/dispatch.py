@@ -14,7 +14,7 @@ from pyserver.instance.link import Link
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.pace import Pace
 from pyserver.instance.placing import place_all, place_one
-from pyserver.instance.responses import ResponseLease, ResponseMemory, error_in, parameters_in
+from pyserver.instance.responses import ResponseLease, ResponseMemory, StreamLease, error_in, parameters_in
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
     DROPPED,
@@ -31,7 +31,7 @@ from pyserver.ipc.messages import (
     pack_execute_one,
 )
 from pyserver.payload import Payload, Pending, Raised, Timing
-from pyserver.types import InferResponse, Tensor
+from pyserver.types import InferResponse, Lease, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,14 @@ class Dispatcher:
         self._flights[number] = flight
         self.load += 1
         self._link.send(record)
+
+    def pause(self) -> None:
+        """Send nothing more ahead: what is executed waits for others, who may be waiting for what would be sent."""
+        self._pace.depth = 0
+
+    def unpause(self) -> None:
+        """Undo `pause`."""
+        self._pace.depth = self._pace.least
 
     def cancel(self, pending: Pending) -> None:
         """Let the running model see that nobody waits for `pending`; the stub drops what it has not begun."""
@@ -177,14 +185,10 @@ class Dispatcher:
         flight = self._flights.get(key >> _ROW_BITS)
         if flight is None or not flight.open >> row & 1:
             raise MessageError(f"an answer to request {key}, which waits for none")
-        if code != OK or flight.failed >> row & 1:
-            self._on_failure(flight, key, code, flags, windows, extras)
+        if code != OK or flags & ~FINAL:
+            self._on_unusual(flight, key, code, flags, windows, extras)
             return
-        if flags & RESCHEDULED:
-            self._heard_last(flight, key)
-            flight.payload.owner.rescheduled(flight.payload.pendings[row])
-            return
-        lease = None
+        lease: Lease | None = None
         outputs: list[Tensor] = []
         if windows:
             outputs = self._responses.outputs(layout, windows)
@@ -196,29 +200,34 @@ class Dispatcher:
         final = flags & FINAL != 0
         if final:
             self._heard_last(flight, key)
+        else:
+            answer.lease = StreamLease(flight, row, self._requests, lease)
         payload.owner.answered(pending, answer, final)
 
-    def _on_failure(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
-        """Pass an error on; after one that was not final nothing more of that request is heard, whatever comes."""
+    def _on_unusual(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
+        """Pass on an error, the bare end of a stream, or the wish to be asked again later."""
         row = key & _ROW_MASK
-        heard = flight.failed >> row & 1
         if windows:
             self._link.give_back(windows[0], 0)
+        pending, owner = flight.payload.pendings[row], flight.payload.owner
         error, traceback = error_in(code, extras) if code != OK else (None, "")
-        flight.failed |= 1 << row
-        if flags & FINAL:
-            self._heard_last(flight, key)
-        if error is None or heard:
-            return
-        pending = flight.payload.pendings[row]
-        if flags & DROPPED:
-            flight.payload.owner.dropped(pending)
-            return
-        if flags & RAISED:
-            error = Raised(error.code, error.message)
         if traceback:
             log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
-        flight.payload.owner.failed(pending, error)
+        answer = InferResponse(self._model_name, self._model_version, pending.request.id, error=error)
+        if not flags & FINAL:
+            answer.lease = StreamLease(flight, row, self._requests, None)
+            owner.answered(pending, answer, False)
+            return
+        self._heard_last(flight, key)
+        if error is not None and flags & DROPPED:
+            owner.dropped(pending)
+        elif error is not None:
+            owner.failed(pending, Raised(error.code, error.message) if flags & RAISED else error)
+        elif flags & RESCHEDULED:
+            owner.rescheduled(pending)
+        else:
+            answer.empty = True
+            owner.answered(pending, answer, True)
 
     def _heard_last(self, flight: Flight, key: int) -> None:
         flight.open ^= 1 << (key & _ROW_MASK)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.instance.calls import Calls, NoServices, Responses, Services
 from pyserver.instance.console import MAX_LINE, escaped
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
@@ -59,12 +60,16 @@ class Instance(Dispatcher):
         requests: RequestMemory,
         clock: Clock,
         on_change: Callable[[Instance], None],
+        services: Services | None = None,
     ) -> None:
         super().__init__(spec.name, spec.model_name, spec.version, requests, spec.ahead)
         self.spec = spec
         self.state = State.SPAWNED
         self.reason = ""
         self.on_change = on_change
+        self.calls: Calls | None = None
+        self._services = services
+        self._has_probe = False
         self._clock = clock
         self._process: StubProcess | None = None
         self._awaited = 0  # the kind of the cold record that comes next, and who waits for it
@@ -89,6 +94,20 @@ class Instance(Dispatcher):
     def pid(self) -> int:
         """The stub's process id; 0 before it is started."""
         return self._process.pid if self._process else 0
+
+    async def probe(self) -> bool:
+        """Whether it is ready, by its model's own words if it has any."""
+        if not self.ready or self.calls is None or not self._has_probe:
+            return self.ready
+        return await self.calls.probe()
+
+    def numbers(self, offset: int, count: int) -> Any:
+        """Numbers (64-bit floats) in its memory that its stub writes at any time."""
+        return self._responses.numbers(offset, count)
+
+    def waits_for(self) -> list[Responses]:
+        """The calls without whose answers it does nothing."""
+        return [] if self.calls is None else self.calls.blocking
 
     async def start(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
         """Start the process and import the model; its completed configuration (JSON) if it was asked for and has one.
@@ -115,7 +134,8 @@ class Instance(Dispatcher):
         """
         try:
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
-            await self._answer_of(messages.INITIALIZED, timeout)
+            said = await self._answer_of(messages.INITIALIZED, timeout)
+            self._has_probe = said.get("is_ready") is True
             self._accepting = True
             if warm_up is not None:
                 await warm_up(self)
@@ -153,18 +173,22 @@ class Instance(Dispatcher):
     def _start(self) -> None:
         spec = self.spec
         here, there = channel.pair()
+        asked, asking = channel.pair()
         fd = arena.create(f"pyserver-responses-{spec.name[:128]}")
         try:
             self._responses = ResponseMemory(fd)
-            fds = (there.fileno(), self._requests.fileno(), fd)
+            fds = (there.fileno(), self._requests.fileno(), fd, asking.fileno())
             self._process = StubProcess(spec, fds, self._clock, self._on_exit)
         except OSError as error:
             here.close()
+            asked.close()
             raise LoadError(f"'{spec.name}' can't be started with {spec.interpreter}: {error}") from error
         finally:
             there.close()
+            asking.close()
             os.close(fd)
-        self._link = Link(here, self._on_records, self._on_broken, self._on_end)
+        self._link = Link(here, self._on_records, self.on_nonsense, self._on_end)
+        self.calls = Calls(asked, self, self._requests, self._responses, self._services or NoServices())
         self._advance(Event.LOAD)
 
     async def _answer_of(self, kind: int, timeout: float | None) -> dict[str, Any]:
@@ -213,7 +237,8 @@ class Instance(Dispatcher):
         if self._process is not None:
             await self._is_gone(KILL_WAIT)
 
-    def _on_broken(self, why: str) -> None:
+    def on_nonsense(self, why: str) -> None:
+        """It said what no stub says: kill it."""
         self._condemn(f"it sent what is no message: {why}")
 
     def _condemn(self, verdict: str) -> None:
@@ -242,7 +267,10 @@ class Instance(Dispatcher):
                 timer.cancel()
         self._link.drain()
         self._link.close()
+        if self.calls is not None:
+            self.calls.close()
         begun = self._responses.begun
+        self._responses.close()
         self.reason = self._autopsy(begun)
         self._gone.set_result(None)
         if self._answer is not None and not self._answer.done():

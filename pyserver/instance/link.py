@@ -31,11 +31,13 @@ class Link:
         on_records: Callable[[list[tuple[Any, ...]]], bool],
         on_broken: Callable[[str], None],
         on_end: Callable[[], None],
+        parse: Callable[[bytes], list[tuple[Any, ...]]] = from_stub,
     ) -> None:
         self._channel = Channel(sock)
         self._on_records = on_records
         self._on_broken = on_broken
         self._on_end = on_end
+        self._parse = parse
         self._loop = asyncio.get_running_loop()
         self._fd = sock.fileno()
         self._open = True
@@ -88,6 +90,8 @@ class Link:
             self._free_timer.cancel()
         self._freed.clear()
         self._channel.close()
+        # Who listened holds memory: it goes when he does, not when the collector comes by.
+        self._on_records = self._on_broken = self._on_end = _deaf
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -120,7 +124,7 @@ class Link:
         try:
             message = self._channel.receive()
             if message:
-                return self._on_records(from_stub(message)) and self._reading
+                return self._on_records(self._parse(message)) and self._reading
         except BlockingIOError:
             return False
         except MessageError as error:
@@ -130,3 +134,7 @@ class Link:
         self.stop_reading()
         self._on_end()
         return False
+
+
+def _deaf(*_: object) -> Any:
+    return False

@@ -20,10 +20,8 @@ class StubProcess:
     reaped, while its number is certainly its own.
     """
 
-    def __init__(
-        self, spec: InstanceSpec, fds: tuple[int, int, int], clock: Clock, on_exit: Callable[[], None]
-    ) -> None:
-        """Start it with `fds`: its end of the channel, request memory, response memory. OSError if that fails."""
+    def __init__(self, spec: InstanceSpec, fds: tuple[int, ...], clock: Clock, on_exit: Callable[[], None]) -> None:
+        """Start it with `fds`, in the order in which boot.py takes them. OSError if that fails."""
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._process, stdout, stderr = _start(spec, fds)
@@ -69,10 +67,15 @@ class StubProcess:
         self.signal_group(signal.SIGKILL)
         self._process.wait()
         self.console.close()
-        self._on_exit()
+        on_exit, self._on_exit = self._on_exit, _nothing  # who listened is held no longer
+        on_exit()
 
 
-def _start(spec: InstanceSpec, fds: tuple[int, int, int]) -> tuple[subprocess.Popen[bytes], int, int]:
+def _nothing() -> None:
+    pass
+
+
+def _start(spec: InstanceSpec, fds: tuple[int, ...]) -> tuple[subprocess.Popen[bytes], int, int]:
     """The process, and the ends of its stdout and stderr to read from.
 
     Always from the main thread: PR_SET_PDEATHSIG, which the stub sets, takes the death of the thread that started it

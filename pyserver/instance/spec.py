@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BOOT = str(Path(__file__).parent.parent / "stub" / "boot.py")
-"""What the model's interpreter runs, with the arguments CHANNEL_FD REQUEST_FD RESPONSE_FD TITLE."""
+"""What the model's interpreter runs, with the arguments CHANNEL_FD REQUEST_FD RESPONSE_FD CALLS_FD TITLE."""
 
 
 @dataclass(frozen=True, slots=True)

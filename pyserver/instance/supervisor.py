@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pyserver.errors import ServerError
 from pyserver.instance.backoff import DEATHS, SECOND, WINDOW_NS, Backoff
+from pyserver.instance.calls import Services
 from pyserver.instance.instance import Instance, WarmUp
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
@@ -33,6 +34,7 @@ class Supervisor:
         on_change: Callable[[Supervisor], None],
         first: Instance | None = None,
         backoff: Backoff | None = None,
+        services: Services | None = None,
     ) -> None:
         self.spec = spec
         self.reason = "it is loading"
@@ -40,6 +42,7 @@ class Supervisor:
         self.warm_up: WarmUp | None = None
         self._requests = requests
         self._clock = clock
+        self._services = services
         self._on_change = on_change
         self._backoff = backoff or Backoff()
         self._loaded = first is not None
@@ -80,7 +83,7 @@ class Supervisor:
         await self.instance.stop(timeout)
 
     def _make(self) -> Instance:
-        return Instance(self.spec, self._requests, self._clock, self._changed)
+        return Instance(self.spec, self._requests, self._clock, self._changed, self._services)
 
     def _changed(self, instance: Instance) -> None:
         if instance.ready:

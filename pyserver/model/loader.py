@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyserver.errors import unsupported
+from pyserver.errors import ServerError, unsupported
+from pyserver.instance.calls import Services
 from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
@@ -49,9 +50,10 @@ class Plan:
 class Loader:
     """Makes plans, and models from them. What it can't do is a ServerError."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, services: Services | None = None) -> None:
         self._settings = settings
         self._clock = clock
+        self._services = services
         self._slots = asyncio.Semaphore(settings.load_limit)
         timeout_us = int(settings.default_queue_timeout_secs * 1e6)
         self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes, timeout_us)
@@ -64,8 +66,16 @@ class Loader:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
         return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
 
-    async def start(self, plan: Plan) -> list[Model]:
-        """Every version of the plan, ready to serve; if one fails, none."""
+    async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
+        """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        await self._launch.equip(plan.folder, plan.config, report)
+        try:
+            return await self._start(plan)
+        except ServerError as error:
+            self._launch.explain(plan.folder, error)
+            raise
+
+    async def _start(self, plan: Plan) -> list[Model]:
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
         try:
             return await all_or_error(tasks)
@@ -95,7 +105,7 @@ class Loader:
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
         """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore)
+        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore, self._services)
         async with self._slots:
             completed = await first.start(completing)
         try:
@@ -119,8 +129,10 @@ class Loader:
         except BaseException:
             await first.stop(0.0)
             raise
-        places = [Supervisor(specs[0], memory, self._clock, model.instance_changed, first)]
-        places += [Supervisor(spec, memory, self._clock, model.instance_changed) for spec in specs[1:]]
+        places = [
+            Supervisor(spec, memory, self._clock, model.instance_changed, started, services=self._services)
+            for spec, started in zip(specs, [first, *[None] * (len(specs) - 1)], strict=True)
+        ]
         model.supervisors = places
         for place in places:
             place.warm_up = warm_up

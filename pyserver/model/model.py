@@ -6,18 +6,29 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pyserver.errors import ServerError, unsupported
+from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
+from pyserver.model.stream import Stream
+from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, Needs, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
+
+DECOUPLED = "doesn't support models with decoupled transaction policy"
+
+
+class DecoupledError(ServerError):
+    """Who can take but one response has asked a model that gives any number."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(ErrorCode.UNSUPPORTED, f"{asked} {DECOUPLED}")
 
 
 class Seat(NamedTuple):
@@ -57,9 +68,10 @@ class Model:
         self.load_seconds = 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self.statistics = Statistics()
+        self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.supervisors: list[Supervisor] = []
+        self.streams: set[Stream] = set()
         self._memory = memory
         self._signature = Signature.of(name, config)
         self._seats = seats or {}
@@ -71,12 +83,15 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(found.ready and not self._seat(found).passive for found in self.supervisors)
 
+    async def probe(self) -> bool:
+        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
+        said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
+        return any(said)
+
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
         if self.decoupled:
-            raise unsupported(
-                f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
-            )
+            raise DecoupledError(f"this way to ask model '{self.name}'")
         rows = self._signature.check(request)
         nbytes = 0
         for tensor in request.inputs:
@@ -90,6 +105,36 @@ class Model:
         self.scheduler.submit(pending)
         self.statistics.touch()
         return answer
+
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
+        rows = self._signature.check(request)
+        stream = Stream(self)
+        nbytes = sum(len(tensor.data) for tensor in request.inputs)
+        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        self.streams.add(stream)
+        try:
+            self.scheduler.submit(stream.pending)
+        except BaseException:
+            self.streams.discard(stream)
+            raise
+        self.statistics.touch()
+        return stream
+
+    def streamed(self, stream: Stream, response: InferResponse, final: bool) -> None:
+        """A response of `stream` has come: count it, and give reshaped outputs their shape."""
+        if self._signature.reshapes:
+            self._signature.restore(response.outputs)
+        if self.decoupled:
+            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+        stream.count += 1
+        if final:
+            self.streams.discard(stream)
+
+    def abandon(self, stream: Stream) -> None:
+        """Nobody reads `stream` any more."""
+        self.streams.discard(stream)
+        self.scheduler.cancel(stream.pending)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
@@ -134,7 +179,7 @@ class Model:
         """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances."""
         self.scheduler.close(self.unready("it is being unloaded"))
         deadline = self._loop.time() + timeout
-        while not self.scheduler.idle and self._loop.time() < deadline:
+        while (self.streams or not self.scheduler.idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())

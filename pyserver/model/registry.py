@@ -40,6 +40,12 @@ class ModelEntry:
     name: str
     versions: dict[int, VersionEntry] = field(default_factory=dict)
 
+    def loading(self, what: str) -> None:
+        """Say in the reason of the versions that are LOADING what they wait for."""
+        for found in self.versions.values():
+            if found.state is State.LOADING:
+                found.reason = what
+
     def serving(self) -> dict[int, Model]:
         """The models that take requests, by version, ascending."""
         return {

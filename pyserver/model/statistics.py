@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.payload import Payload, Pending, Timing
+from pyserver.types import InferResponse
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
@@ -64,6 +65,9 @@ class Statistics:
     def lost(self, pending: Pending, now_ns: int) -> None:
         """Failed because its instance died, or its model went."""
         self._failed("OTHER", pending, now_ns)
+
+    def streamed(self, index: int, pending: Pending, response: InferResponse, final: bool, now_ns: int) -> None:
+        """Response number `index` of a stream: counted for decoupled models alone."""
 
     def touch(self) -> None:
         """A request was accepted: remember when (milliseconds since the epoch)."""

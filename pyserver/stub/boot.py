@@ -1,4 +1,4 @@
-"""Start of a model's process: `INTERPRETER boot.py CHANNEL_FD REQUEST_ARENA_FD RESPONSE_ARENA_FD TITLE`.
+"""Start of a model's process: `INTERPRETER boot.py CHANNEL_FD REQUEST_ARENA_FD RESPONSE_ARENA_FD CALLS_FD TITLE`.
 
 It runs as a script, under an interpreter that need not have the server installed, and so makes `pyserver` importable
 itself: as a bare package with this folder's parent for its path, none of whose own code runs.
@@ -80,7 +80,7 @@ def main() -> int:
     ignore_signals()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
-    channel, requests, responses, title = sys.argv[1:]
+    channel, requests, responses, calls, title = sys.argv[1:]
     sys.argv = [""]
     set_title(title)
     make_importable()
@@ -89,7 +89,7 @@ def main() -> int:
     except ImportError as error:
         print(f"{sys.executable} cannot run a model: {type(error).__name__}: {error}", file=sys.stderr)
         return CANNOT_START
-    return loop.main(int(channel), int(requests), int(responses))
+    return loop.main(int(channel), int(requests), int(responses), int(calls))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class Execution:
                 put(answers.nothing(request.key, FINAL | RESCHEDULED))
                 request.slot = 0
 
-    def _fail(self, requests: list[ReceivedRequest], error: BaseException) -> None:
+    def _fail(self, requests: Sequence[ReceivedRequest], error: BaseException) -> None:
         """Answer every request that has no answer yet with the error; the first carries the traceback, for the log."""
         is_refusal = isinstance(error, Refusal)
         reason = str(error) if is_refusal else describe(error)

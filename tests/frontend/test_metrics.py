@@ -9,6 +9,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from pyserver.errors import ServerError
 from pyserver.frontend.metrics import Host, MetricsServer
+from pyserver.model.custom_metrics import FamilySample
 from pyserver.model.statistics import Statistics
 from pyserver.settings import Settings
 
@@ -25,6 +26,9 @@ class DataPlane:
             config=SimpleNamespace(metric_tags={"zone": "z"}),
         )  # fmt: skip
         return [("m", 2, model)]
+
+    def custom_metrics(self):
+        return [FamilySample("mine", "counter", "a\nb", [({}, (), (2.5,))])]
 
 
 @pytest.fixture

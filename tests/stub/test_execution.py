@@ -58,8 +58,6 @@ def test_an_exception_fails_every_request_of_its_payload(start: Start) -> None:
         ("return []", "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
                       "InferenceRequest(s) size is:1, and InferenceResponse(s) size is:0"),
         ("requests[0].set_release_flags(3)", "TritonModelException: Unsupported request release flags 3"),
-        ("pb_utils.MetricFamily('a', 'b', 0)", "TritonModelException: pb_utils.MetricFamily is not supported"),
-        ("requests[0].exec()", "TritonModelException: InferenceRequest.exec is not supported"),
     ],
 )  # fmt: skip
 def test_what_execute_may_not_do(start: Start, source: str, message: str) -> None:

@@ -22,7 +22,7 @@ class Crossing(Generic[T]):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[T], None]) -> None:
-        self._loop = loop
+        self.loop = loop
         self._deliver = deliver
         self._items: deque[T] = deque()
         self._woken = False
@@ -42,7 +42,7 @@ class Crossing(Generic[T]):
         if self._items and not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self.loop.call_soon_threadsafe(self._drain)
             except RuntimeError:
                 log.debug("the loop is closed: %d items are dropped", len(self._items))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+from pyserver.model.model import DecoupledError
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,8 @@ class Call:
 
 def explain(error: BaseException, path: str) -> ServerError:
     """`error` as something to tell the client; what we didn't mean to raise is logged."""
+    if isinstance(error, DecoupledError):
+        return DecoupledError(f"{path.rpartition('/')[2]} RPC")
     if isinstance(error, ServerError):
         return error
     log.error("%s failed", path, exc_info=error)

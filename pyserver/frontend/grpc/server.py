@@ -41,7 +41,7 @@ class GrpcServer:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
         bridge = Bridge(asyncio.get_running_loop())
         methods = service.methods(self._data_plane, self._control_plane)
-        infer = methods[0]
+        infer = service.infer_stream(self._data_plane)
         streams = [
             model_stream_infer(service.PREFIX + "ModelStreamInfer", infer, bridge),
             health.watch(self._data_plane, bridge),

@@ -48,6 +48,11 @@ def infer(data: DataPlane) -> Method:
     )
 
 
+def infer_stream(data: DataPlane) -> Method:
+    """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream)
+
+
 def _encode(response: InferResponse) -> bytes:
     try:
         return grpc_infer.encode(response)
@@ -72,7 +77,7 @@ def _server(data: DataPlane) -> list[Method]:
 
 def _model(data: DataPlane) -> list[Method]:
     return [
-        _named("ModelReady", data.model_ready, messages.model_ready),
+        _named("ModelReady", lambda *asked: asyncio.ensure_future(data.probe(*asked)), messages.model_ready),
         _named("ModelMetadata", data.model_metadata, messages.model_metadata),
         _named("ModelConfig", data.model_config_json, messages.model_config),
         _named("ModelStatistics", data.statistics, messages.statistics),

@@ -42,9 +42,9 @@ class Model(Handler):
 class ModelReady(Handler):
     """Whether a model is ready; one that isn't known isn't."""
 
-    def get(self, name: str, version: str = "") -> None:
+    async def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/ready`."""
-        if self.data_plane.model_ready(name, parse_version(version)):
+        if await self.data_plane.probe(name, parse_version(version)):
             self.reply()
         else:
             self.reply(status.error_body("Model version not ready"), status_code=status.BAD_REQUEST)

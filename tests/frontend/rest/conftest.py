@@ -39,6 +39,9 @@ class FakeDataPlane:
     def model_ready(self, name: str, version: str) -> bool:
         return name == "m" and version in ("", "1")
 
+    async def probe(self, name: str, version: str) -> bool:
+        return self.model_ready(name, version)
+
     def check(self, name: str, version: str) -> None:
         if name not in ("m", "slow"):
             raise not_found(f"Request for unknown model: '{name}' is not found")
