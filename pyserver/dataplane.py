@@ -54,17 +54,24 @@ class DataPlane:
         return True
 
     def ready(self) -> bool:
-        """Whether requests are welcome; with strict readiness, whether every known model is ready."""
+        """Whether requests are welcome; with strict readiness, whether every model that was not unloaded is ready."""
         if self._starting or self._stopping:
             return False
-        return not self._strict or all(found.ready for entry in self._registry for found in entry.versions.values())
+        if not self._strict:
+            return True
+        return all(found.ready or not found.wanted for entry in self._registry for found in entry.versions.values())
 
     def model_ready(self, name: str, version: str) -> bool:
         """Whether a request to this model would be executed; False for a model that is not there."""
+        return not self.why_unready(name, version)
+
+    def why_unready(self, name: str, version: str) -> str:
+        """Why a request to this model would not be executed; "" if it would."""
         try:
-            return self._registry.get(name, version).ready
-        except ServerError:
-            return False
+            model = self._registry.get(name, version)
+        except ServerError as error:
+            return error.message
+        return "" if model.ready else model.trouble or "no instance is ready"
 
     async def probe(self, name: str, version: str) -> bool:
         """Whether a request to this model would be executed, by the model's own is_ready as well where it has one."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import importlib
 import logging
 import signal
+import sys
 import time
 from typing import Protocol
 
 from pyserver.bls import ModelServices
-from pyserver.controlplane import ControlPlane
+from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
 from pyserver.model.registry import Registry
@@ -60,10 +63,12 @@ class Server:
             self._registry,
             ModelRepository(settings.repositories),
             Loader(settings, time.monotonic_ns, services),
-            explicit=settings.model_control_mode == "explicit",
+            mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
+            upload_limit=settings.http_max_body_size,
         )
         self._fronts: list[Front] = []
+        self._polling: asyncio.Task[None] | None = None
         self._warming: asyncio.Future[object] | None = None
 
     async def start(self) -> bool:
@@ -85,6 +90,8 @@ class Server:
             log.error("exiting, because these models did not load (--exit-on-error=true): %s", ", ".join(failed))
             return False
         self.data_plane.started()
+        if self._settings.model_control_mode == "poll":
+            self._polling = asyncio.get_running_loop().create_task(self._poll())
         settle()
         # Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for.
         self._warming = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
@@ -107,6 +114,9 @@ class Server:
         settings = self._settings
         deadline = time.monotonic() + settings.exit_timeout_secs
         self.data_plane.stopping()
+        if self._polling is not None:
+            self._polling.cancel()
+        self.control_plane.cancel_loads()
         if settings.drain_grace_secs:
             await asyncio.sleep(settings.drain_grace_secs)
         for front in self._fronts:
@@ -114,10 +124,22 @@ class Server:
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
 
+    async def _poll(self) -> None:
+        """Look at the repositories now and then; what can't be read now may be read the next time."""
+        seconds = self._settings.repository_poll_secs
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.control_plane.poll(min(SETTLE, seconds))
+            except ServerError as error:
+                log.error("%s", error.message)
+            except Exception:
+                log.exception("looking for changes in the model repositories")
+
     def _names(self) -> list[str] | None:
         """The models to load at start; None for all."""
         settings = self._settings
-        if settings.model_control_mode == "none" or "*" in settings.load_model:
+        if settings.model_control_mode != "explicit" or "*" in settings.load_model:
             return None
         return list(settings.load_model)
 
@@ -152,6 +174,7 @@ def serve(settings: Settings) -> int:
 
 async def _run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
+    _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
@@ -172,6 +195,15 @@ async def _run(settings: Settings) -> int:
     waiting.cancel()
     await server.stop()
     return 0 if started else 1
+
+
+def _show_stacks_on_signal(loop: asyncio.AbstractEventLoop) -> None:
+    """SIGUSR1 writes the stacks of all threads to the log: the server's, by the C library's means, so that a loop that
+    is stuck shows where; and, if it is not, each stub's.
+    """
+    loop.add_signal_handler(signal.SIGUSR1, show_all_stacks)
+    streams = [handler.stream for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    faulthandler.register(signal.SIGUSR1, file=streams[0] if streams else sys.stderr, chain=True)
 
 
 def settle() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 SUBCOMMANDS = {
     "serve": "pyserver.cli.serve",
     "env": "pyserver.cli.env",
+    "check": "pyserver.cli.check",
+    "debug": "pyserver.cli.debug",
 }
 """Each module has a `main(arguments) -> int`, which returns the exit status."""
 

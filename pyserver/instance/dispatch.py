@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ServerError, internal, unavailable
+from pyserver.instance.console import escaped, label
 from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import RequestLayouts, pack_extras
 from pyserver.instance.link import Link
@@ -212,7 +213,9 @@ class Dispatcher:
         pending, owner = flight.payload.pendings[row], flight.payload.owner
         error, traceback = error_in(code, extras) if code != OK else (None, "")
         if traceback:
-            log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
+            labels = {"model": self._model_name, "version": self._model_version, "instance": self.name}
+            extra = {**labels, "requests": escaped(pending.request.id)}
+            log.error("%s: failed: %s", label(labels, extra["requests"] or "-"), traceback, extra=extra)
         answer = InferResponse(self._model_name, self._model_version, pending.request.id, error=error)
         if not flags & FINAL:
             answer.lease = StreamLease(flight, row, self._requests, None)

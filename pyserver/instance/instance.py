@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.calls import Calls, NoServices, Responses, Services
-from pyserver.instance.console import MAX_LINE, escaped
+from pyserver.instance.console import MAX_LINE, MAX_MARK, escaped, label
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
@@ -34,6 +35,9 @@ TERM_GRACE = 1.0
 KILL_WAIT = 10.0
 """Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
+LOOKS = 10
+"""So many looks in a row that find no sign of life are a silence. Not the clock: a machine that was frozen for an hour
+showed none of its own."""
 
 
 WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
@@ -76,6 +80,7 @@ class Instance(Dispatcher):
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._verdict = ""
+        self._load_deadline = math.inf
         self._finalizing = False
         self._end_timer: asyncio.TimerHandle | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -112,7 +117,8 @@ class Instance(Dispatcher):
     async def start(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
         """Start the process and import the model; its completed configuration (JSON) if it was asked for and has one.
 
-        LoadError, with nothing left behind, if the model does not load, or says nothing for `timeout` seconds.
+        LoadError, with nothing left behind, if the model does not load, or shows no sign of life for `timeout` seconds
+        (None: as its spec says).
         """
         try:
             self._start()
@@ -189,6 +195,8 @@ class Instance(Dispatcher):
             os.close(fd)
         self._link = Link(here, self._on_records, self.on_nonsense, self._on_end)
         self.calls = Calls(asked, self, self._requests, self._responses, self._services or NoServices())
+        if spec.load_limit:
+            self._load_deadline = self._loop.time() + spec.load_limit
         self._advance(Event.LOAD)
 
     async def _answer_of(self, kind: int, timeout: float | None) -> dict[str, Any]:
@@ -198,15 +206,29 @@ class Instance(Dispatcher):
         self._awaited = kind
         self._answer = self._loop.create_future()
         try:
-            said = await asyncio.wait_for(self._answer, timeout)
-        except asyncio.TimeoutError:
-            raise LoadError(f"Stub process '{self.name}' said nothing for {timeout:g} s while loading") from None
+            said = await self._patiently(self._answer, self.spec.silence if timeout is None else timeout)
         finally:
             self._awaited = 0
             self._answer = None
         if "error" in said:
             raise LoadError(str(said["error"]), str(said.get("traceback", "")))
         return said
+
+    async def _patiently(self, answer: asyncio.Future[dict[str, Any]], silence: float) -> dict[str, Any]:
+        """The answer, unless there is no sign of life for `silence` seconds, or loading takes longer than it may."""
+        unheard, beat = 0, self._responses.heartbeat
+        while True:
+            left = self._load_deadline - self._loop.time()
+            step = min(silence / LOOKS or left, left)
+            await asyncio.wait((answer,), timeout=None if step == math.inf else max(0.0, step))
+            if answer.done():
+                return answer.result()
+            if self._load_deadline <= self._loop.time():
+                raise LoadError(f"Stub process '{self.name}' did not load within {self.spec.load_limit:g} s")
+            before, beat = beat, self._responses.heartbeat
+            unheard = unheard + 1 if beat == before else 0
+            if unheard >= LOOKS:
+                raise LoadError(f"Stub process '{self.name}' said nothing for {silence:g} s while loading")
 
     def _on_cold(self, kind: int, body: bytes) -> None:
         if kind == messages.LOG:
@@ -226,9 +248,11 @@ class Instance(Dispatcher):
             raise MessageError("a log record without level or message")
         if self._process is None or not self._process.console.admits():
             return
-        extra = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
-        where = f"{said.get('file', '')}:{said.get('line', 0)}"
-        model_log.log(level, "%s: %s: %s", self.name, escaped(where), escaped(message[:MAX_LINE]), extra=extra)
+        requests = escaped(str(said.get("requests", ""))[:MAX_MARK])
+        labels = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
+        where = escaped(f"{said.get('file', '')}:{said.get('line', 0)}")
+        extra = {**labels, "requests": requests}
+        model_log.log(level, "%s: %s: %s", label(labels, requests), where, escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 

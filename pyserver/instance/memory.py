@@ -7,7 +7,7 @@ import logging
 from pyserver.core.tensor import address
 from pyserver.ipc import arena
 from pyserver.ipc.arena import ALIGNMENT, Arena, ArenaFull
-from pyserver.ipc.words import CANCEL_SLOTS, TABLES_BYTES, cancel_words, taken_words
+from pyserver.ipc.words import CANCEL_BYTES, CANCEL_SLOTS, TABLES_BYTES, cancel_words, taken_words
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,17 @@ class RequestMemory:
 
     def trim(self, now_ns: int) -> None:
         """Give idle memory back to the system."""
-        self.arena.trim(now_ns)
+        if self.arena.fd >= 0:
+            self.arena.trim(now_ns)
 
     def close(self) -> None:
         """Let go of the memfd, after which nothing can be allocated; views into it stay valid, leases may end later."""
         if self.arena.blocks:
             log.debug("closing request memory with %d blocks lent", self.arena.blocks)
-        self.arena.close()
+        if self.arena.fd >= 0:
+            self.arena.close()
+            # What still refers to this object, in a circle, would keep the pages until the garbage collector comes by.
+            self.view = memoryview(b"")
+            self.cancelled = memoryview(bytearray(CANCEL_BYTES)).cast("I")
+            self.taken = memoryview(bytearray(CANCEL_BYTES)).cast("I")
+            del self.arena.map, self.arena.view

@@ -11,7 +11,7 @@ from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.ipc.arena import Mapping
 from pyserver.ipc.messages import MessageError, Windows, unpack_json
-from pyserver.ipc.words import CONTROL_BYTES, EXECUTING, control_words
+from pyserver.ipc.words import CONTROL_BYTES, EXECUTING, HEARTBEAT, control_words
 from pyserver.types import Lease, Parameter, Tensor
 
 
@@ -73,6 +73,11 @@ class ResponseMemory:
         if offset < CONTROL_BYTES or offset % 8 or not 0 < count < 1 << 16 or offset + 8 * count > self._size:
             raise MessageError(f"{count} numbers at {offset} of an arena of {self._size}")
         return self._view[offset : offset + 8 * count].cast("d")
+
+    @property
+    def heartbeat(self) -> int:
+        """What goes up while the stub loads its model."""
+        return self._control[HEARTBEAT]
 
     def close(self) -> None:
         """Let go of the memory now, not when the collector comes by; the views of answers keep it while they live."""

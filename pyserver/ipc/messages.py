@@ -56,7 +56,7 @@ EXECUTED = 20
 """A payload's execute is over. Its inputs stay where they are until then, and until the last of its requests' final
 responses."""
 LOG = 21
-"""JSON: level (a number of `logging`'s), message, file, line."""
+"""JSON: level (a number of `logging`'s), message, file, line; requests: the ids of those it is about."""
 FINALIZED = 22
 """JSON: {}, or {"error", "traceback"}."""
 

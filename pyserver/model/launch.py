@@ -9,10 +9,14 @@ from typing import Any
 from pyserver.errors import ServerError, invalid
 from pyserver.instance.spec import InstanceSpec
 from pyserver.model.runtime import Runtime, Runtimes, explained
+from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
 from pyserver.repository.instances import InstanceEntry
 from pyserver.repository.repository import ModelFolder
-from pyserver.settings import Settings
+from pyserver.settings import Settings, available_cpus
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""How many threads numerical libraries start (torch goes by the first two): the CPUs, shared by a model's instances."""
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""
@@ -23,7 +27,8 @@ class Launch:
 
     def __init__(self, settings: Settings) -> None:
         self._backends = [*(Path(path).resolve() for path in settings.backend_directory), BUNDLED_BACKENDS]
-        self._response_bytes = settings.model_memory
+        self._settings = settings
+        self._cpus = available_cpus()
         self._runtimes = Runtimes(settings)
         self._equipped: dict[str, Runtime] = {}
 
@@ -41,9 +46,9 @@ class Launch:
             explained(error, self._equipped[folder.name])
 
     def spec(
-        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry
+        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry, count: int
     ) -> InstanceSpec:
-        """The spec of one instance; a ServerError if its backend is not there."""
+        """The spec of one of `count` instances; a ServerError if its backend is not there."""
         directory = folder.path / str(version)
         backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
         runtime = self._equipped[folder.name]
@@ -59,10 +64,12 @@ class Launch:
             backend_directory=str(backend or ""),
             config_json=config_json,
             interpreter=runtime.interpreter,
-            environment=runtime.variables,
-            title=f"pyserver stub {entry.name}",
-            response_bytes=self._response_bytes,
+            environment={**_resources(max(1, self._cpus // count), entry.kind), **runtime.variables},
+            title=f"pyserver: {folder.name}/{version} {entry.name}",
+            response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
+            silence=self._settings.model_load_timeout_secs,
+            load_limit=self._settings.model_load_limit_secs,
         )
 
     def _backend(self, model: str, name: str) -> Path:
@@ -74,3 +81,13 @@ class Launch:
             f"model '{model}': unable to find backend '{name}': expected {name}/model.py in a backend directory"
             f" (searched: {searched}; --backend-directory adds more)"
         )
+
+
+def _resources(threads: int, kind: str) -> dict[str, str]:
+    """The variables that share the machine among instances; what the operator has set counts for more."""
+    variables = dict.fromkeys(THREADS, str(threads))
+    if kind == "GPU":
+        # All of them, so that a model's `cuda:{model_instance_device_id}` is the device that it is meant to be.
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        variables[devices.VISIBLE] = ",".join(map(str, devices.gpus()))
+    return variables

@@ -9,22 +9,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+<<<<<<< HEAD
 from dataclasses import dataclass
 from pathlib import Path
+=======
+from dataclasses import replace
+>>>>>>> main
 from typing import Any, TypeVar
 
 from pyserver.errors import ServerError, unsupported
 from pyserver.instance.calls import Services
-from pyserver.instance.instance import Instance
+from pyserver.instance.instance import Instance, LoadError
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.launch import Launch
+<<<<<<< HEAD
 from pyserver.model.model import Model, Seat
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
 from pyserver.repository import complete, document, validate, versions
+=======
+from pyserver.model.model import Model
+from pyserver.model.plan import Plan
+from pyserver.proto.model_config import ModelConfig
+from pyserver.repository import complete, devices, document, fingerprint, validate, versions
+>>>>>>> main
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
@@ -38,20 +49,17 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be started: a folder, its configuration as written, and the versions that the policy selects."""
-
-    folder: ModelFolder
-    config: Any
-    versions: tuple[int, ...]
-
-
 class Loader:
-    """Makes plans, and models from them. What it can't do is a ServerError."""
+    """Makes plans, and models from them. What it can't do is a ServerError.
 
-    def __init__(self, settings: Settings, clock: Clock, services: Services | None = None) -> None:
+    In the `foreground` a model has one instance, which has the terminal and all the time it wants.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, services: Services | None = None, foreground: bool = False
+    ) -> None:
         self._settings = settings
+        self._foreground = foreground
         self._clock = clock
         self._services = services
         self._slots = asyncio.Semaphore(settings.load_limit)
@@ -62,18 +70,57 @@ class Loader:
             self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
 
-    async def plan(self, folder: ModelFolder, override: str | None) -> Plan:
-        """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
+    async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
+        """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt.
+
+        `disk` is the model's folder in the repository, None if it has none: `folder` itself, unless that was uploaded.
+        """
+        return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override, disk)
 
     async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
         await self._launch.equip(plan.folder, plan.config, report)
         try:
-            return await self._start(plan)
+            return await self._try_start(plan)
         except ServerError as error:
             self._launch.explain(plan.folder, error)
             raise
+
+    async def _try_start(self, plan: Plan) -> list[Model]:
+        for left in range(self._settings.model_load_retry_count, 0, -1):
+            try:
+                return await self._start(plan)
+            except LoadError as error:
+                log.warning("model '%s' failed to load, %d more tries: %s", plan.folder.name, left, error.message)
+        return await self._start(plan)
+
+    async def resize(self, plan: Plan, model: Model) -> list[Supervisor]:
+        """Give `model` the instance groups of `plan`: start what is new beside the rest, or nothing if that fails.
+
+        Returns the places that it has no more, for the caller to stop. The others run on as they are.
+        """
+        config = ModelConfig()
+        config.CopyFrom(model.config)
+        config.ClearField("instance_group")
+        config.instance_group.MergeFrom(plan.config.instance_group)
+        specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
+        there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
+        added = [self._supervisor(spec, model) for place, spec in specs.items() if place not in there]
+        await self._start_places(added)
+        kept = [supervisor for place, supervisor in there.items() if place in specs]
+        for supervisor in kept:
+            supervisor.spec = specs[_place(supervisor.spec)]
+        model.rearrange(config, document.to_json(config), [*kept, *added])
+        return [supervisor for place, supervisor in there.items() if place not in specs]
+
+    def _plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
+        seen = fingerprint.take(disk.path) if disk is not None else None  # first: a change meanwhile is one more change
+        known = devices.gpus()
+        config = configs.prepare(folder, override, self._settings.model_config_name, known)
+        devices.check(config, known)
+        _check_supported(config)
+        chosen = tuple(versions.select(config, folder.versions()))
+        return Plan(folder, config, chosen, seen, override, uploaded=folder != disk)
 
     async def _start(self, plan: Plan) -> list[Model]:
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
@@ -84,11 +131,6 @@ class Loader:
                 if not task.cancelled() and task.exception() is None:
                     await task.result().stop(0.0)
             raise
-
-    def _plan(self, folder: ModelFolder, override: str | None) -> Plan:
-        config = configs.prepare(folder, override, self._settings.model_config_name)
-        _check_supported(config)
-        return Plan(folder, config, tuple(versions.select(config, folder.versions())))
 
     async def _start_version(self, plan: Plan, version: int) -> Model:
         began = self._clock()
@@ -117,6 +159,7 @@ class Loader:
     async def _with_instances(
         self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
     ) -> Model:
+<<<<<<< HEAD
         specs = self._specs(plan, config, version)
         try:
             seats = self._seats(config)
@@ -136,12 +179,28 @@ class Loader:
         model.supervisors = places
         for place in places:
             place.warm_up = warm_up
+=======
+        try:
+            specs = self._specs(plan, config, version)
+            model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
+        except BaseException:
+            await first.stop(0.0)
+            raise
+        model.supervisors = [self._supervisor(specs[0], model, first)]
+        model.supervisors += [self._supervisor(spec, model) for spec in specs[1:]]
+        await self._start_places(model.supervisors)
+        return model
+
+    async def _start_places(self, places: Sequence[Supervisor]) -> None:
+        """All of them, or none."""
+        if not places:
+            return
+>>>>>>> main
         try:
             await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
         except BaseException:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
-        return model
 
     async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp | None:
         if not config.model_warmup:
@@ -171,9 +230,16 @@ class Loader:
             await place.load()
         await place.initialize()
 
+    def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
+        return Supervisor(spec, model.memory, self._clock, model.instance_changed, first)
+
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)
-        return [self._launch.spec(plan.folder, config, text, version, entry) for entry in instances(config)]
+        entries = instances(config)
+        specs = [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
+        if self._foreground:
+            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0)]
+        return specs
 
 
 async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
@@ -211,3 +277,8 @@ def _check_supported(config: Any) -> None:
 
 def _ignore(instance: Instance) -> None:
     """Nobody needs to know what becomes of an instance that is starting: `start` raises."""
+
+
+def _place(spec: InstanceSpec) -> tuple[str, str, str]:
+    """What makes an instance the same one before and after its model's groups have changed."""
+    return spec.name, spec.kind, spec.device_id

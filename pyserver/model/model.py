@@ -44,7 +44,8 @@ USUAL = Seat(False, Needs())
 class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
-    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it.
+    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `calls` are the names of
+    other models that it is known to call.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class Model:
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
-        self._memory = memory
+        self.memory = memory
+        self.calls: set[str] = set()
         self._signature = Signature.of(name, config)
         self._seats = seats or {}
         self._limiter = limiter
@@ -87,6 +89,16 @@ class Model:
         """Whether an instance lives, and says itself that it is ready where its model has such a method."""
         said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
         return any(said)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its instances live."""
+        return all(supervisor.ready for supervisor in self.supervisors)
+
+    @property
+    def trouble(self) -> str:
+        """Why instances are missing; "" if none is."""
+        return "; ".join(found.reason for found in self.supervisors if not found.ready and found.reason)
 
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
@@ -138,7 +150,7 @@ class Model:
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
-        return self._memory.reserve(nbytes, header)
+        return self.memory.reserve(nbytes, header)
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
@@ -158,6 +170,7 @@ class Model:
             self.scheduler.close(error)
             self.scheduler.abandon(error)
 
+<<<<<<< HEAD
     def _seat(self, supervisor: Supervisor) -> Seat:
         return self._seats.get(supervisor.spec.name, USUAL)
 
@@ -167,6 +180,13 @@ class Model:
             executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
         self._executors[supervisor] = executor
         return executor
+=======
+    def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
+        """Take on other instance groups: `config` with them, and who fills them, already started."""
+        self.config = config
+        self.config_json = config_json
+        self.supervisors = supervisors
+>>>>>>> main
 
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
@@ -184,4 +204,4 @@ class Model:
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
         await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
-        self._memory.close()
+        self.memory.close()

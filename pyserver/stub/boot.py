@@ -14,6 +14,8 @@ STUB = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 CANNOT_START = 70
+FOREGROUND = "PYSERVER_FOREGROUND"
+"""Set where the process has a terminal and somebody at it: Ctrl-C is for the model, and so are its prints."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -49,11 +51,14 @@ def ignore_signals() -> None:
 
 
 def set_title(title: str) -> None:
-    """Show `title` in ps, where setproctitle is installed, or else what fits of it as the thread's name."""
+    """Show `title` in ps, where setproctitle is installed; it is the last argument anyway.
+
+    What fits into the thread's name, which top shows, is taken from behind the colon.
+    """
     try:
         from setproctitle import setproctitle  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        _prctl(PR_SET_NAME, title.encode()[:15])
+        _prctl(PR_SET_NAME, title.split(": ")[-1].encode()[:15])
     else:
         setproctitle(title)
 
@@ -77,7 +82,8 @@ def _prctl(option: int, argument: object) -> None:
 def main() -> int:
     """Become a stub."""
     die_with_parent()
-    ignore_signals()
+    if FOREGROUND not in os.environ:
+        ignore_signals()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
     channel, requests, responses, calls, title = sys.argv[1:]

@@ -7,6 +7,7 @@ from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
 from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
 from pyserver.ipc.words import EXECUTING
+from pyserver.stub import executing
 from pyserver.stub.failures import describe, full
 from pyserver.stub.request import RELEASE_RESCHEDULE, Desk, ReceivedRequest, RequestLayouts
 from pyserver.stub.response import ErrorCode, InferenceResponse
@@ -56,6 +57,7 @@ class Execution:
             ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
             for key, slot, layout, windows, extras in received
         ]
+        executing.requests = requests
         started = _now()
         try:
             if self._execute is None:
@@ -68,6 +70,7 @@ class Execution:
         except BaseException as error:
             executed = _now()
             self._fail(requests, error)
+        executing.requests = ()
         done = _now()
         self.took_ns = took = executed - started
         desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))

@@ -20,9 +20,10 @@ from pyserver.ipc import messages
 from pyserver.ipc.arena import Arena, Mapping
 from pyserver.ipc.channel import Channel
 from pyserver.ipc.words import CONTROL_BYTES, control_words
-from pyserver.stub import calls, directories, failures, loading, logger, lookup
+from pyserver.stub import calls, directories, executing, failures, loading, logger, lookup
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
+from pyserver.stub.heartbeat import Heartbeat
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.pacing import Pacing
 from pyserver.stub.request import Desk, RequestLayouts
@@ -64,6 +65,7 @@ class Stub:
             messages.FINALIZE: self._on_finalize,
         }
         self._pacing = Pacing()
+        self._heartbeat = Heartbeat(self._control)
         self.finalized = False
 
     def run(self) -> None:
@@ -166,6 +168,7 @@ class Stub:
         except BaseException as error:
             self._say(messages.INITIALIZED, failures.report(error))
             return
+        self._heartbeat.stop()
         probe = getattr(self._model, "is_ready", None)
         if probe is not None:
             self._calls.probe = probe
@@ -191,7 +194,11 @@ class Stub:
         self._outbox.say(record)
 
     def _log(self, level: int, message: str, file: str, line: int) -> None:
-        self._say(messages.LOG, {"level": level, "message": message, "file": file, "line": line})
+        fields = {"level": level, "message": message, "file": file, "line": line}
+        identities = executing.ids()
+        if identities:
+            fields["requests"] = identities
+        self._say(messages.LOG, fields)
 
 
 def main(channel_fd: int, request_fd: int, response_fd: int, calls_fd: int) -> int:

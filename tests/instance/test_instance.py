@@ -236,10 +236,10 @@ async def test_output_and_log_records(instance: Instance, owner: Owner, caplog: 
     await instance.stop(5.0)
     records = [record for record in caplog.records if record.name == "pyserver.model"]
     assert [record.getMessage() for record in records if getattr(record, "stream", "") == "stdout"] == [
-        "m_0_0: hel\\x1blo",
-        "m_0_0: rest",
+        "m/1 m_0_0: hel\\x1blo",
+        "m/1 m_0_0: rest",
     ]
-    assert ("m_0_0: model.py:8: hello", 30) in [(record.getMessage(), record.levelno) for record in records]
+    assert ("m/1 m_0_0: model.py:8: hello", 30) in [(record.getMessage(), record.levelno) for record in records]
     assert all(record.model == "m" and record.instance == "m_0_0" for record in records)  # type: ignore[attr-defined]
 
 
