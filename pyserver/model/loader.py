@@ -9,12 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-<<<<<<< HEAD
-from dataclasses import dataclass
-from pathlib import Path
-=======
 from dataclasses import replace
->>>>>>> main
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyserver.errors import ServerError, unsupported
@@ -24,23 +20,19 @@ from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.launch import Launch
-<<<<<<< HEAD
-from pyserver.model.model import Model, Seat
+from pyserver.model.model import Model
+from pyserver.model.plan import Plan
+from pyserver.model.seats import make_seats
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
-from pyserver.repository import complete, document, validate, versions
-=======
-from pyserver.model.model import Model
-from pyserver.model.plan import Plan
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
->>>>>>> main
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
-from pyserver.scheduler.rate_limiter import GLOBAL, Needs, RateLimiter, parse_resources
+from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
@@ -105,6 +97,7 @@ class Loader:
         config.instance_group.MergeFrom(plan.config.instance_group)
         specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
         there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
+        model.seats.update(make_seats(config, self._limiter))
         added = [self._supervisor(spec, model) for place, spec in specs.items() if place not in there]
         await self._start_places(added)
         kept = [supervisor for place, supervisor in there.items() if place in specs]
@@ -159,30 +152,15 @@ class Loader:
     async def _with_instances(
         self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
     ) -> Model:
-<<<<<<< HEAD
-        specs = self._specs(plan, config, version)
         try:
-            seats = self._seats(config)
+            specs = self._specs(plan, config, version)
             initial = await self._in_thread(read_initial_states, plan.folder.path, config)
             model = Model(
                 plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock,
-                seats, self._limiter, initial,
+                make_seats(config, self._limiter), self._limiter, initial,
             )  # fmt: skip
-            warm_up = await self._warm_up(plan.folder.path, config, model)
-        except BaseException:
-            await first.stop(0.0)
-            raise
-        places = [
-            Supervisor(spec, memory, self._clock, model.instance_changed, started, services=self._services)
-            for spec, started in zip(specs, [first, *[None] * (len(specs) - 1)], strict=True)
-        ]
-        model.supervisors = places
-        for place in places:
-            place.warm_up = warm_up
-=======
-        try:
-            specs = self._specs(plan, config, version)
-            model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
+            if config.model_warmup:
+                model.warm_up = await self._warm_up(plan.folder.path, config, model)
         except BaseException:
             await first.stop(0.0)
             raise
@@ -195,16 +173,13 @@ class Loader:
         """All of them, or none."""
         if not places:
             return
->>>>>>> main
         try:
             await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
         except BaseException:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
 
-    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp | None:
-        if not config.model_warmup:
-            return None
+    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp:
         signature = Signature.of(model.name, config)
         samples = await self._in_thread(Samples, folder, config, signature, model.version)
         return WarmUp(samples, model.statistics, self._clock)
@@ -212,26 +187,15 @@ class Loader:
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
 
-    def _seats(self, config: Any) -> dict[str, Seat]:
-        """What each instance's group says of it; ServerError if one needs more than there is."""
-        seats = {}
-        for entry in instances(config):
-            resources = {
-                (name, GLOBAL if everywhere else entry.device_id): count for name, everywhere, count in entry.resources
-            }
-            needs = Needs(resources, entry.priority)
-            if self._limiter is not None:
-                self._limiter.check(config.name, needs)
-            seats[entry.name] = Seat(entry.passive, needs)
-        return seats
-
     async def _start_place(self, place: Supervisor) -> None:
         async with self._slots:
             await place.load()
         await place.initialize()
 
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
-        return Supervisor(spec, model.memory, self._clock, model.instance_changed, first)
+        supervisor = Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
+        supervisor.warm_up = model.warm_up
+        return supervisor
 
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
+from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
-from pyserver.scheduler.rate_limiter import LimitedExecutor, Needs, RateLimiter
+from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -29,16 +31,6 @@ class DecoupledError(ServerError):
 
     def __init__(self, asked: str) -> None:
         super().__init__(ErrorCode.UNSUPPORTED, f"{asked} {DECOUPLED}")
-
-
-class Seat(NamedTuple):
-    """What an instance's group says of it: `passive` ones are never scheduled, `needs` are the rate limiter's."""
-
-    passive: bool
-    needs: Needs
-
-
-USUAL = Seat(False, Needs())
 
 
 class Model:
@@ -76,7 +68,8 @@ class Model:
         self.memory = memory
         self.calls: set[str] = set()
         self._signature = Signature.of(name, config)
-        self._seats = seats or {}
+        self.seats = dict(seats or {})
+        self.warm_up: WarmUp | None = None
         self._limiter = limiter
         self._executors: dict[Supervisor, Executor] = {}
 
@@ -170,9 +163,8 @@ class Model:
             self.scheduler.close(error)
             self.scheduler.abandon(error)
 
-<<<<<<< HEAD
     def _seat(self, supervisor: Supervisor) -> Seat:
-        return self._seats.get(supervisor.spec.name, USUAL)
+        return self.seats.get(supervisor.spec.name, USUAL)
 
     def _executor(self, supervisor: Supervisor) -> Executor:
         executor: Executor = supervisor.instance
@@ -180,13 +172,12 @@ class Model:
             executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
         self._executors[supervisor] = executor
         return executor
-=======
+
     def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
         """Take on other instance groups: `config` with them, and who fills them, already started."""
         self.config = config
         self.config_json = config_json
         self.supervisors = supervisors
->>>>>>> main
 
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
