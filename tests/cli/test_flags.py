@@ -57,7 +57,7 @@ def test_repeated_flags_add_up() -> None:
         ([*REPOSITORY, "--http-port", "eight"], "argument --http-port: invalid int value: 'eight'"),
         ([*REPOSITORY, "--exit-on-error=maybe"], "argument --exit-on-error: expected true or false, got 'maybe'"),
         ([*REPOSITORY, "--no-such-flag"], "unrecognized arguments: --no-such-flag"),
-        ([*REPOSITORY, "--model-control-mode", "poll"], "invalid choice: 'poll'"),
+        ([*REPOSITORY, "--model-control-mode", "odd"], "invalid choice: 'odd'"),
     ],
 )
 def test_what_cannot_be_taken_is_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
