@@ -85,7 +85,7 @@ class Settings:
     reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "grpc")
     grpc_engine: str = flag(
         "auto",
-        "auto: native where pygrpc-native is installed, else grpcio, which alone limits what gzip inflates to",
+        "auto: native where pygrpc-native is installed and only this host connects; grpcio limits what gzip inflates to",
         "grpc",
         choices=("auto", "native", "grpcio"),
     )
@@ -96,6 +96,19 @@ class Settings:
 
     max_queue_requests: int = flag(10_000, "requests that may wait for one model", "limits", "N")
     max_queue_bytes: int = flag(4096 * MEBIBYTE, "bytes that may wait for one model", "limits", "BYTES")
+    default_queue_timeout_secs: float = flag(
+        0.0, "how long a request may wait where its model's queue policy doesn't say; 0 for ever", "limits", "SECONDS"
+    )
+    rate_limit: str = flag(
+        "off", "execution_count: instances execute in turns, and while they hold the resources they name", "limits",
+        choices=("off", "execution_count"),
+    )  # fmt: skip
+    rate_limit_resource: tuple[str, ...] = flag(
+        (),
+        "how much there is of a resource; as much as one instance needs unless given",
+        "limits",
+        "NAME:COUNT[:DEVICE]",
+    )
     max_model_memory: int = flag(
         0, "shared memory for one model's tensors in each direction; 0 for half the memory limit", "limits", "BYTES"
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyserver import __version__
+from pyserver.errors import ServerError
+from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
 
 TITLES = {
@@ -28,6 +30,10 @@ def parse(arguments: Sequence[str]) -> Settings:
     if not given["model_repository"]:
         parser.error("no models to serve: give at least one --model-repository DIR")
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    try:
+        parse_resources(fields["rate_limit_resource"])
+    except ServerError as error:
+        parser.error(error.message)
     return Settings(**fields)
 
 

@@ -93,6 +93,7 @@ def sample(name: str, version: int, model: Model) -> ModelSample:
         compute_infer_ns=counted.infer_ns,
         compute_output_ns=counted.output_ns,
         pending=model.scheduler.waiting,
+        pending_bytes=model.scheduler.waiting_bytes,
         load_seconds=model.load_seconds,
         tags=dict(model.config.metric_tags),
     )

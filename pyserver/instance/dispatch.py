@@ -19,9 +19,11 @@ from pyserver.instance.placing import place_all, place_one
 from pyserver.instance.responses import ResponseLease, ResponseMemory, StreamLease, error_in, parameters_in
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
+    DROPPED,
     EXECUTED,
     FINAL,
     OK,
+    RAISED,
     RESCHEDULED,
     RESPONSE,
     MessageError,
@@ -29,7 +31,7 @@ from pyserver.ipc.messages import (
     Windows,
     pack_execute,
 )
-from pyserver.payload import Payload, Pending, Timing
+from pyserver.payload import Payload, Pending, Raised, Timing
 from pyserver.types import InferResponse, Lease, Tensor
 
 log = logging.getLogger(__name__)
@@ -96,10 +98,31 @@ class Dispatcher:
         self._pace.depth = self._pace.least
 
     def cancel(self, pending: Pending) -> None:
-        """Let the running model see that nobody waits for `pending`."""
+        """Let the running model see that nobody waits for `pending`; the stub drops what it has not begun."""
         for flight in self._flights.values():
             if flight.payload is pending.payload:
                 flight.cancel(pending, self._requests)
+
+    def withdraw(self, pending: Pending) -> bool:
+        """As `cancel`, if `pending` has not begun; whether that is so."""
+        for number, flight in self._flights.items():
+            if flight.payload is pending.payload and flight.slots and number > self._responses.begun:
+                flight.cancel(pending, self._requests)
+                return True
+        return False
+
+    def ahead(self) -> list[Pending]:
+        """The requests that the stub has not begun."""
+        if self.load < 2:
+            return []
+        begun = self._responses.begun
+        unbegun = [flight.payload for number, flight in self._flights.items() if number > begun]
+        return [
+            pending
+            for payload in unbegun
+            for pending in payload.pendings
+            if pending.payload is payload and not pending.cancelled
+        ]
 
     def _pack_one(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
         request = payload.pendings[0].request
@@ -199,8 +222,10 @@ class Dispatcher:
             owner.answered(pending, answer, False)
             return
         self._heard_last(flight, key)
-        if error is not None:
-            owner.failed(pending, error)
+        if error is not None and flags & DROPPED:
+            owner.dropped(pending)
+        elif error is not None:
+            owner.failed(pending, Raised(error.code, error.message) if flags & RAISED else error)
         elif flags & RESCHEDULED:
             owner.rescheduled(pending)
         else:

@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.calls import Calls, NoServices, Responses, Services
@@ -38,6 +38,10 @@ TRIM_SECONDS = 10.0
 LOOKS = 10
 """So many looks in a row that find no sign of life are a silence. Not the clock: a machine that was frozen for an hour
 showed none of its own."""
+
+
+WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
+"""What lets an instance run its first payloads, before it is ready."""
 
 
 class LoadError(ServerError):
@@ -129,16 +133,21 @@ class Instance(Dispatcher):
             raise
         return json.dumps(config) if config is not None else None
 
-    async def initialize(self, timeout: float | None = None) -> None:
-        """Let the model initialize, with the configuration in `spec`; LoadError, with nothing left, if it fails."""
+    async def initialize(self, timeout: float | None = None, warm_up: WarmUp | None = None) -> None:
+        """Let the model initialize, with the configuration in `spec`, and warm up.
+
+        LoadError, or what `warm_up` raises, with nothing left, if that fails.
+        """
         try:
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
             said = await self._answer_of(messages.INITIALIZED, timeout)
             self._has_probe = said.get("is_ready") is True
+            self._accepting = True
+            if warm_up is not None:
+                await warm_up(self)
         except BaseException as error:
             await self._give_up(error)
             raise
-        self._accepting = True
         self._trim()
         self._advance(Event.INITIALIZED)
 

@@ -88,6 +88,10 @@ EMPTY = 2
 """A response's flag, beside FINAL: nothing but the end of a stream that has said all before."""
 RESCHEDULED = 4
 """A response's flag, beside FINAL: no answer; the request is to be queued again."""
+DROPPED = 8
+"""An error's flag: nobody waited for the request any more before its execute began, and it never ran."""
+RAISED = 16
+"""An error's flag: execute failed as a whole, and said nothing of single requests."""
 OK = 255
 """A response's code where it is no error; otherwise it is an ErrorCode's number."""
 

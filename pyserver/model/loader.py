@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyserver.errors import ServerError, unsupported
@@ -21,12 +22,17 @@ from pyserver.instance.supervisor import Supervisor
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.model.plan import Plan
+from pyserver.model.seats import make_seats
+from pyserver.model.sequencing import read_initial_states
+from pyserver.model.signature import Signature
+from pyserver.model.warmup import Samples, WarmUp
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
@@ -49,7 +55,11 @@ class Loader:
         self._clock = clock
         self._services = services
         self._slots = asyncio.Semaphore(settings.load_limit)
-        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
+        timeout_us = int(settings.default_queue_timeout_secs * 1e6)
+        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes, timeout_us)
+        self._limiter = None
+        if settings.rate_limit != "off":
+            self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
 
     async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
@@ -87,6 +97,7 @@ class Loader:
         config.instance_group.MergeFrom(plan.config.instance_group)
         specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
         there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
+        model.seats.update(make_seats(config, self._limiter))
         added = [self._supervisor(spec, model) for place, spec in specs.items() if place not in there]
         await self._start_places(added)
         kept = [supervisor for place, supervisor in there.items() if place in specs]
@@ -143,7 +154,13 @@ class Loader:
     ) -> Model:
         try:
             specs = self._specs(plan, config, version)
-            model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
+            initial = await self._in_thread(read_initial_states, plan.folder.path, config)
+            model = Model(
+                plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock,
+                make_seats(config, self._limiter), self._limiter, initial,
+            )  # fmt: skip
+            if config.model_warmup:
+                model.warm_up = await self._warm_up(plan.folder.path, config, model)
         except BaseException:
             await first.stop(0.0)
             raise
@@ -162,13 +179,23 @@ class Loader:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
 
+    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp:
+        signature = Signature.of(model.name, config)
+        samples = await self._in_thread(Samples, folder, config, signature, model.version)
+        return WarmUp(samples, model.statistics, self._clock)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+
     async def _start_place(self, place: Supervisor) -> None:
         async with self._slots:
             await place.load()
         await place.initialize()
 
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
-        return Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
+        supervisor = Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
+        supervisor.warm_up = model.warm_up
+        return supervisor
 
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)
@@ -207,7 +234,7 @@ def _completed(config: Any, said: str | None) -> Any:
 
 
 def _check_supported(config: Any) -> None:
-    for feature in ("sequence_batching", "ensemble_scheduling"):
+    for feature in ("ensemble_scheduling",):
         if config.HasField(feature):
             raise unsupported(f"model '{config.name}': {feature} is not supported yet")
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.scheduling import make_scheduler
+from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
-from pyserver.payload import Pending
+from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -46,6 +49,9 @@ class Model:
         memory: RequestMemory,
         limits: Limits,
         clock: Clock,
+        seats: Mapping[str, Seat] | None = None,
+        limiter: RateLimiter | None = None,
+        initial_states: Mapping[str, bytes] | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -56,17 +62,21 @@ class Model:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
-        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
         self.memory = memory
         self.calls: set[str] = set()
         self._signature = Signature.of(name, config)
+        self.seats = dict(seats or {})
+        self.warm_up: WarmUp | None = None
+        self._limiter = limiter
+        self._executors: dict[Supervisor, Executor] = {}
 
     @property
     def ready(self) -> bool:
         """Whether an instance lives that would run a request sent now."""
-        return any(supervisor.ready for supervisor in self.supervisors)
+        return any(found.ready and not self._seat(found).passive for found in self.supervisors)
 
     async def probe(self) -> bool:
         """Whether an instance lives, and says itself that it is ready where its model has such a method."""
@@ -137,15 +147,31 @@ class Model:
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
+        if self._seat(supervisor).passive:
+            return
         if supervisor.ready:
-            self.scheduler.add(supervisor.instance)
+            self.scheduler.add(self._executor(supervisor))
             self.scheduler.open()
             return
-        self.scheduler.remove(supervisor.instance)
-        if not any(found.ready or found.coming for found in self.supervisors):
+        executor = self._executors.pop(supervisor, None)
+        if executor is not None:
+            self.scheduler.remove(executor)
+            if self._limiter is not None and isinstance(executor, LimitedExecutor):
+                self._limiter.leave(executor)
+        if not any((found.ready or found.coming) and not self._seat(found).passive for found in self.supervisors):
             error = self.unready(supervisor.reason)
             self.scheduler.close(error)
             self.scheduler.abandon(error)
+
+    def _seat(self, supervisor: Supervisor) -> Seat:
+        return self.seats.get(supervisor.spec.name, USUAL)
+
+    def _executor(self, supervisor: Supervisor) -> Executor:
+        executor: Executor = supervisor.instance
+        if self._limiter is not None:
+            executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
+        self._executors[supervisor] = executor
+        return executor
 
     def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
         """Take on other instance groups: `config` with them, and who fills them, already started."""

@@ -28,10 +28,16 @@ class Statistics:
         self.batches: dict[int, list[int]] = {}
 
     def executed(self, payload: Payload, timing: Timing, now_ns: int) -> None:
-        """Each request of a batch took as long as the whole batch; only those that succeeded count in durations."""
+        """Each request of a batch took as long as the whole batch; only those that succeeded count in durations.
+
+        Fillers, and those that will run again, count in the batch alone; those cancelled before it began nowhere.
+        """
         started, input_ns, infer_ns, output_ns = timing
         rows = 0
         for pending in payload.pendings:
+            if pending.payload is not payload:
+                rows += 0 if pending.cancelled else pending.rows
+                continue
             rows += pending.rows
             if pending.failed:
                 self._failed("BACKEND", pending, now_ns)
@@ -44,8 +50,9 @@ class Statistics:
             self.input_ns += input_ns
             self.infer_ns += infer_ns
             self.output_ns += output_ns
-        self.execution_count += 1
-        self._batch(rows, timing)
+        if rows:
+            self.execution_count += 1
+            self._batch(rows, timing)
 
     def rejected(self, pending: Pending, now_ns: int) -> None:
         """Refused: the queue was full."""

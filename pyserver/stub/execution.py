@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
-from pyserver.ipc.messages import FINAL, RESCHEDULED, Request, pack_executed
+from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
 from pyserver.ipc.words import EXECUTING
 from pyserver.stub import executing
 from pyserver.stub.failures import describe, full
@@ -18,6 +18,7 @@ _WRONG_COUNT = (
     "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
     "InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n"
 )
+_CANCELLED = "the request was cancelled before it was executed"
 _now = time.monotonic_ns
 
 
@@ -45,6 +46,13 @@ class Execution:
         began = _now()
         control[EXECUTING] = payload
         desk, layouts = self._desk, self._layouts
+        cancelled = desk.cancelled
+        if cancelled[received[0][1]] if len(received) == 1 else any(cancelled[request[1]] for request in received):
+            received = self._kept(received)
+            if not received:
+                self.took_ns = 0
+                desk.outbox.put(pack_executed(payload, began, 0, 0, 0))
+                return began
         requests = [
             ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
             for key, slot, layout, windows, extras in received
@@ -67,6 +75,17 @@ class Execution:
         self.took_ns = took = executed - started
         desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
         return done
+
+    def _kept(self, received: Sequence[Request]) -> list[Request]:
+        """Say of the requests that nobody waits for any more that they won't run; return the others."""
+        kept = []
+        for request in received:
+            if self._desk.cancelled[request[1]]:
+                error = self._desk.answers.error(request[0], ErrorCode.CANCELLED, _CANCELLED, flags=FINAL | DROPPED)
+                self._desk.outbox.put(error)
+            else:
+                kept.append(request)
+        return kept
 
     def _settled(self, returned: Any, requests: list[ReceivedRequest]) -> list[InferenceResponse | None]:
         """The list behind what execute returned: a coroutine's result; for None one of None, if senders answer all."""
@@ -118,5 +137,8 @@ class Execution:
         message = f"Failed to process the request(s) for model '{self._instance_name}', message: {reason}"
         for request in requests:
             if request.take():
-                self._desk.outbox.put(self._desk.answers.error(request.key, ErrorCode.INTERNAL, message, traceback))
+                answers = self._desk.answers
+                self._desk.outbox.put(
+                    answers.error(request.key, ErrorCode.INTERNAL, message, traceback, FINAL | RAISED)
+                )
                 request.slot, traceback = 0, ""

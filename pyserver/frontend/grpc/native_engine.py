@@ -13,11 +13,11 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
   reference to its bytes and copies nothing. Compressed requests: gzip only; deflate is answered with UNIMPLEMENTED.
 * A compressed message is inflated whole before its size can be looked at, and without a limit (3 MB of gzip took 3 GiB;
   grpcio stops at its largest message). Nothing of it turns gzip off, and nobody sees a call's headers before: so a
-  limit below INT32_MAX is grpcio's business, and `INFLATES` is logged where others than this host can connect.
+  limit below INT32_MAX is grpcio's business, `auto` takes this engine only where nobody but this host can connect, and
+  `INFLATES` is logged where it was asked for by name elsewhere.
 * One thread of ours waits in `recv_batch`, for there is no descriptor to give to a loop. It hands each batch over as it
-  is; calls are decoded, begun and answered on the main loop. Decoding in that thread as well, which needs the GIL at
-  the same time as the loop, made 8 instead of 3-5 thread switches a call. Neither a shorter switch interval (0.1, 0.5
-  ms) nor a second I/O thread made a difference beyond the noise.
+  is; calls are decoded, begun and answered on the main loop, so that thread needs the GIL only for a moment. A shorter
+  switch interval (0.1, 0.5 ms) made no difference beyond the noise.
 * A message of 1 MB is copied three times in Python's threads (out of Rust, into the request arena, out of the response
   arena) and gathered once from frames of 16 KB; the rest of its cost is the kernel's. See also HEAP_KEPT.
 * `close` sends GOAWAY, ends what runs with UNAVAILABLE, and drops even answers that `respond` has taken but the

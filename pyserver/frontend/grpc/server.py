@@ -48,7 +48,7 @@ class GrpcServer:
             health.watch(self._data_plane, bridge),
         ]
         methods.append(health.check(self._data_plane))
-        engine = choose(self._choice, self._options, bridge)
+        engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
         try:
             self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
         except BaseException:
@@ -73,14 +73,15 @@ class GrpcServer:
             await asyncio.to_thread(engine.stop)
 
 
-def choose(name: str, options: Options, bridge: Bridge) -> Engine:
+def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -> Engine:
     """The engine that `--grpc-engine` names: auto is pygrpc-native where it serves what is asked, else grpcio.
 
-    ServerError (UNSUPPORTED) for native where it can't be had.
+    `exposed` to other hosts, auto is grpcio, which limits what compressed messages inflate to. ServerError
+    (UNSUPPORTED) for native where it can't be had.
     """
     reason = native_engine.unserved(options)
     if name == "native" and reason:
         raise unsupported(f"--grpc-engine=native can't be had: {reason}")
-    if name == "grpcio" or reason:
+    if name == "grpcio" or reason or (name == "auto" and exposed):
         return GrpcioEngine(bridge)
     return NativeEngine(bridge)

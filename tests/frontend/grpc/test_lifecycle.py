@@ -14,6 +14,7 @@ from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import native_engine
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import STOPPING, Method, Options
+from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.frontend.grpc.server import GrpcServer, choose
 from pyserver.proto import health as health_pb
 from pyserver.proto import inference as pb
@@ -270,3 +271,9 @@ def _end(call):
     with pytest.raises(grpc.RpcError):
         list(call)
     return call.code(), call.details()
+
+
+@pytest.mark.parametrize(("name", "exposed"), [("auto", True), ("grpcio", False), ("grpcio", True)])
+async def test_other_hosts_are_served_by_the_engine_that_limits_gzip(name, exposed):
+    bridge = Bridge(asyncio.get_running_loop())
+    assert isinstance(choose(name, Options(), bridge, exposed), GrpcioEngine)
