@@ -85,7 +85,7 @@ class Settings:
     reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "grpc")
     grpc_engine: str = flag(
         "auto",
-        "auto: native where pygrpc-native is installed and only this host connects; grpcio limits what gzip inflates to",
+        "auto: native where pygrpc-native is installed and only this host connects; grpcio limits inflated gzip",
         "grpc",
         choices=("auto", "native", "grpcio"),
     )

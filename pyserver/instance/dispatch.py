@@ -87,7 +87,7 @@ class Dispatcher:
         self._number = number
         self._flights[number] = flight
         self.load += 1
-        self._link.send(record)
+        self._link.send(record, self.load == 1)
 
     def pause(self) -> None:
         """Send nothing more ahead: what is executed waits for others, who may be waiting for what would be sent."""

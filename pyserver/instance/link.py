@@ -49,10 +49,12 @@ class Link:
         self._free_timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._fd, self._on_readable)
 
-    def send(self, record: bytes) -> None:
-        """Send a record, together with all others of this turn of the loop."""
+    def send(self, record: bytes, idle: bool = False) -> None:
+        """Send a record, together with all others of this turn of the loop; at once if the stub is `idle`."""
         self._channel.put(record)
-        if not self._scheduled:
+        if idle and not self._scheduled:
+            self._flush()
+        elif not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
