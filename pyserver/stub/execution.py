@@ -29,6 +29,8 @@ class Refusal(Exception):  # noqa: N818 - it is said, not raised, to a model
 class Execution:
     """Runs payloads on a model's execute, one after another; `took_ns` is how long the last execute took."""
 
+    _failed_flags = FINAL | RAISED
+
     def __init__(self, model: Any, model_file: str, instance_name: str, layouts: RequestLayouts, desk: Desk) -> None:
         self._execute: Callable[[Sequence[ReceivedRequest]], Any] | None = getattr(model, "execute", None)
         self._model_file = model_file
@@ -139,6 +141,6 @@ class Execution:
             if request.take():
                 answers = self._desk.answers
                 self._desk.outbox.put(
-                    answers.error(request.key, ErrorCode.INTERNAL, message, traceback, FINAL | RAISED)
+                    answers.error(request.key, ErrorCode.INTERNAL, message, traceback, self._failed_flags)
                 )
                 request.slot, traceback = 0, ""

@@ -103,6 +103,9 @@ class StreamedRequest(ReceivedRequest):
 class StreamExecution(Execution):
     """Runs payloads on a decoupled model's execute. A coroutine of it goes on beside the next payloads."""
 
+    # Some of its answers may be out: nothing that fails runs once more.
+    _failed_flags = FINAL
+
     def run(self, payload: int, received: Sequence[Request], control: memoryview) -> int:
         """Execute one payload; return when that was done (monotonic ns). The answers come when they come."""
         began = _now()

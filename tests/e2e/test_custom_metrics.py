@@ -147,7 +147,7 @@ def metrics(server: ServerProcess) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{server.metrics}/metrics") as page:
         lines = page.read().decode().splitlines()
     pairs = [line.rpartition(" ") for line in lines if not line.startswith("#")]
-    return {name: float(value) for name, _, value in pairs if not name.startswith("nv_")}
+    return {name: float(value) for name, _, value in pairs if not name.startswith(("nv_", "pyserver_"))}
 
 
 SEEN = 'requests_seen{model="counting",quote="a\\"b"}'

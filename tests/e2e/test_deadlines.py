@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -51,7 +52,7 @@ def reasons(server: ServerProcess, model: str) -> dict[str, int]:
     ("model", "parameters"), [("plain", {"timeout": 100_000}), ("ahead", {"timeout": 100_000}), ("default", {})]
 )
 def test_who_waits_too_long_is_told_in_time_and_never_runs(
-    server: ServerProcess, model: str, parameters: dict[str, int]
+    server: ServerProcess, model: str, parameters: dict[str, Any]
 ) -> None:
     before = reasons(server, model)["REJECTED"]
     with ThreadPoolExecutor(1) as pool:

@@ -122,7 +122,7 @@ async def test_a_slow_reader_holds_the_model_up(decoupled: ServerProcess) -> Non
         while (sent := await asyncio.to_thread(_sent, decoupled)) != before:
             before = sent
             await asyncio.sleep(0.3)
-    writer.transport.abort()  # type: ignore[attr-defined]
+    writer.transport.abort()
     await asyncio.to_thread(decoupled.wait_log, "flooded with")
 
 
@@ -139,7 +139,8 @@ def test_kill_9_in_the_middle_of_a_stream(serve: Serve, tmp_path: Path) -> None:
     with listening(server) as stream:
         stream.ask("odd", 4)
         assert stream.next().value == 4
-        os.kill(*proc.children(server.pid), signal.SIGKILL)
+        (stub,) = proc.children(server.pid)
+        os.kill(stub, signal.SIGKILL)
         killed = time.monotonic()
         assert "SIGKILL" in stream.next().error
         assert time.monotonic() - killed < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator
 
@@ -46,7 +47,7 @@ def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running = make_server(repository, options=("--exit-on-error=false", "--strict-readiness=false"))
     running.start(ready=False)
     for name in (*GOOD, *BAD):
-        running.wait_until(lambda name=name: settled(running, name), 30, f"to load {name}")
+        running.wait_until(functools.partial(settled, running, name), 30, f"to load {name}")
     yield running
     running.stop()
 

@@ -22,7 +22,7 @@ class DataPlane:
 
     def models(self):
         model = SimpleNamespace(
-            statistics=self.statistics, load_seconds=0.5, scheduler=SimpleNamespace(waiting=3),
+            statistics=self.statistics, load_seconds=0.5, scheduler=SimpleNamespace(waiting=3, waiting_bytes=48),
             config=SimpleNamespace(metric_tags={"zone": "z"}),
         )  # fmt: skip
         return [("m", 2, model)]

@@ -39,6 +39,7 @@ def test_the_families_and_their_values():
         "nv_inference_compute_infer_duration_us": ("counter", {own: 3}),
         "nv_inference_compute_output_duration_us": ("counter", {own: 4}),
         "nv_inference_pending_request_count": ("gauge", {own: 7}),
+        "pyserver_pending_request_bytes": ("gauge", {own: 0}),
         "nv_model_load_duration_secs": ("gauge", {own: 1.25}),
         "nv_cpu_utilization": ("gauge", {(): 0.5}),
         "nv_cpu_memory_total_bytes": ("gauge", {(): 1000}),

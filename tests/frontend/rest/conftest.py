@@ -40,7 +40,7 @@ class FakeDataPlane:
         return "" if name == "m" and version in ("", "1") else "it died"
 
     async def probe(self, name: str, version: str) -> bool:
-        return self.model_ready(name, version)
+        return not self.why_unready(name, version)
 
     def check(self, name: str, version: str) -> None:
         if name not in ("m", "slow"):
