@@ -131,6 +131,18 @@ class ServerProcess:
         self._wait(lambda: any(text in line for line in self.lines), timeout, f"to log {text!r}")
         return next(line for line in self.lines if text in line)
 
+    def wait_lines(self, count: int, *texts: str, timeout: float = 20) -> list[str]:
+        """Wait until the server has logged `count` lines with all of `texts`; all such lines, should they be more.
+
+        What a model prints comes by another way than its answers, so a test that has these may be ahead of the log.
+        """
+
+        def found() -> list[str]:
+            return [line for line in list(self.lines) if all(text in line for text in texts)]
+
+        self._wait(lambda: len(found()) >= count, timeout, f"to log {count} lines with {texts}")
+        return found()
+
     def wait_ready(self, timeout: float = 60) -> None:
         """Wait until the server says that it is ready."""
         self.wait_until(self.is_ready, timeout, "to be ready")

@@ -149,7 +149,7 @@ def test_an_adaptive_delay_loses_nothing(server: ServerProcess) -> None:
 def test_a_passive_instance_is_there_and_never_runs(server: ServerProcess) -> None:
     for value in range(5):
         assert ask_rows(server, "spare", value).status == 200
-    lines = [line for line in server.lines if "spare_" in line and "executes [" in line]
+    lines = server.wait_lines(5, "spare_", "executes [")
     assert len(lines) == 5
     assert all("spare_0_0" in line for line in lines)
     assert len([line for line in server.lines if "spare_" in line and ": process " in line]) == 2
@@ -171,5 +171,5 @@ def test_models_that_share_a_resource_execute_in_turns(serve: Serve, tmp_path: P
         asked = [pool.submit(ask_rows, server, name, 1) for name in ("one", "two", "one", "two")]
         assert [future.result().status for future in asked] == [200] * 4
     assert time.monotonic() - began >= 0.8
-    names = ["one" if "one_" in line else "two" for line in server.lines if "executes [" in line]
+    names = ["one" if "one_" in line else "two" for line in server.wait_lines(4, "executes [")]
     assert names in (["one", "two", "one", "two"], ["two", "one", "two", "one"])

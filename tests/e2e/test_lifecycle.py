@@ -391,8 +391,8 @@ def test_instances_share_the_cpus(serve: Serve, tmp_path: Path) -> None:
     write_model(tmp_path, "alone", source, CONSTANT_CONFIG)
     environment = dict.fromkeys(names, "") | {"MKL_NUM_THREADS": "7"}
     server = serve(tmp_path, env={"MKL_NUM_THREADS": environment["MKL_NUM_THREADS"]})
-    assert "['1', '7', '1', '1']" in next(line for line in server.lines if "many/1 many_0_0" in line and "[" in line)
-    said = [line for line in server.lines if "alone/1" in line and "'7'" in line]
+    assert "['1', '7', '1', '1']" in server.wait_lines(1, "many/1 many_0_0", "['")[0]
+    said = server.wait_lines(1, "alone/1", "'7'")
     assert len(said) == 1
 
 

@@ -303,7 +303,7 @@ def test_an_iterative_sequence_is_rescheduled_until_it_is_done(serve: Serve, tmp
     server = serve(tmp_path)
     answer = infer_json(server, "countdown", {"inputs": [tensor("X", "INT32", [1, 1], [3])]})
     assert total(answer) == 3
-    lines = [line.partition("counts ")[2] for line in server.lines if "counts {" in line]
+    lines = [line.partition("counts ")[2] for line in server.wait_lines(3, "counts {")]
     assert [("'START': 1" in line, "'END': 0" in line) for line in lines] == [
         (True, True),
         (False, True),

@@ -56,15 +56,15 @@ def settled(server: ServerProcess, name: str) -> bool:
     return index(server).get((name, "1"), {}).get("state") in {"READY", "UNAVAILABLE"}
 
 
-def executed(server: ServerProcess, name: str) -> list[str]:
-    """What a model has executed, as it says."""
-    lines = [line for line in server.lines if f"{name}_" in line and "executes [" in line]
+def executed(server: ServerProcess, name: str, count: int) -> list[str]:
+    """What a model has executed, as it says `count` times."""
+    lines = server.wait_lines(count, f"{name}_", "executes [")
     return [line.partition("executes ")[2] for line in lines]
 
 
 @pytest.mark.ours
 def test_each_instance_runs_each_sample_before_it_is_ready(server: ServerProcess) -> None:
-    assert sorted(executed(server, "twice")) == sorted(["[[0], [0], [0]]", "[[0], [0], [0]]", "[[5]]"] * 2)
+    assert sorted(executed(server, "twice", 6)) == sorted(["[[0], [0], [0]]", "[[0], [0], [0]]", "[[5]]"] * 2)
     counted = statistics(server, "twice")
     assert (counted["inference_count"], counted["execution_count"]) == (14, 6)
     sizes = [(entry["batch_size"], entry["compute_infer"]["count"]) for entry in counted["batch_stats"]]
@@ -73,8 +73,8 @@ def test_each_instance_runs_each_sample_before_it_is_ready(server: ServerProcess
 
 @pytest.mark.ours
 def test_random_data_and_sequences(server: ServerProcess) -> None:
-    assert len(executed(server, "random")) == 3
-    assert executed(server, "sequence") == ["[[0]]"]
+    assert len(executed(server, "random", 3)) == 3
+    assert executed(server, "sequence", 1) == ["[[0]]"]
 
 
 @pytest.mark.parametrize("name", BAD)
