@@ -15,7 +15,8 @@ VARIABLE = "PYSERVER_STUB"
 """Set for every stub, to a value of its own; its descendants inherit it."""
 TRACKER = b"multiprocessing.resource_tracker"
 """A process of Python's that removes the semaphores and shared memory of its family, once that is gone: it may."""
-_PATIENCE = 1.0
+_PATIENCE = 5.0
+"""Seconds that a tracker gets: on a busy machine it may need more than one to wake up and clean."""
 _PAUSE = 0.02
 _ROUNDS = 20
 
