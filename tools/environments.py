@@ -12,7 +12,9 @@ from functools import cache
 from pathlib import Path
 
 OLDEST, NEWEST = 8, 14
-PLACES = ("~/.pyenv/versions/*/bin/python", "/opt/python/cp*/bin/python")
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+"""Where pyenv keeps interpreters, a folder each."""
+PLACES = (f"{PYENV}/*/bin/python", "/opt/python/cp*/bin/python")
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ import pytest
 from pyserver.environment import interpreter
 from pyserver.errors import ErrorCode, ServerError
 from tests.support.environments import write_small_environment
-from tools.environments import interpreters
+from tools.environments import PYENV, interpreters
 
 SCRIPTS = {
     "ends": ("exit 3", "it ended with status 3: it said nothing"),
@@ -72,7 +72,7 @@ def test_every_python_answers(version: tuple[int, int]) -> None:
     assert facts.numpy or "No module named 'numpy'" in error
 
 
-OLD = sorted(Path.home().glob(".pyenv/versions/[23].[0-7].*/bin/python"))
+OLD = sorted(PYENV.glob("[23].[0-7].*/bin/python"))
 
 
 @pytest.mark.skipif(not OLD, reason="no Python before 3.8 on this machine")
