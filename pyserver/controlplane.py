@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError, invalid, unavailable, unsupported
+from pyserver.model.ensemble.links import Links
+from pyserver.model.ensemble.order import LoadOrder
+from pyserver.model.ensemble.plan import composing
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
 from pyserver.model.registry import ModelEntry, Registry, State, VersionEntry
@@ -24,6 +27,10 @@ class ControlPlane:
         self, registry: Registry, repository: ModelRepository, loader: Loader, explicit: bool, drain: float
     ) -> None:
         self._registry = registry
+        self._links = Links(registry)
+        self._order = LoadOrder()
+        self._starting: frozenset[str] = frozenset()
+        self._asked_for: set[str] = set()
         self._repository = repository
         self._loader = loader
         self._explicit = explicit
@@ -48,20 +55,34 @@ class ControlPlane:
         """Load, or reload, a model by request: returns when it serves. ServerError says why it does not."""
         self._allow()
         await self.bring_up(name, _override(parameters or {}))
+        self._asked_for.add(name)
 
     async def unload(self, name: str, unload_dependents: bool = False) -> None:
-        """Stop serving a model by request; requests it has accepted finish in the background."""
+        """Stop serving a model by request; requests it has accepted finish in the background.
+
+        `unload_dependents`: also the models of an ensemble's steps that were loaded for its sake, and that no other
+        ensemble uses.
+        """
         self._allow()
+        self._asked_for.discard(name)
         async with self._lock(name):
             entry = self._registry.known(name)
-            if entry is not None:
-                self._take_down(entry)
+            if entry is None:
+                return
+            steps = {step for model in entry.serving().values() for step in composing(model.config)}
+            self._take_down(entry)
+        for step in sorted(steps if unload_dependents else ()):
+            if step not in self._asked_for and not self._links.users(step):
+                await self.unload(step, unload_dependents)
 
     async def start(self, names: list[str] | None) -> list[str]:
         """Load models at start, side by side: all there are (None), or `names`. Returns those that did not load."""
         await self._scan()
         wanted = sorted(self._repository.names) if names is None else names
+        self._starting = frozenset(wanted)
+        self._asked_for.update(wanted)
         results = await asyncio.gather(*(self.bring_up(name) for name in wanted), return_exceptions=True)
+        self._starting = frozenset()
         failed = []
         for name, result in zip(wanted, results, strict=True):
             if isinstance(result, BaseException):
@@ -71,6 +92,7 @@ class ControlPlane:
 
     async def stop(self, timeout: float) -> None:
         """Unload everything; returns when every instance has ended."""
+        self._registry.on_change = None
         for entry in list(self._registry):
             self._take_down(entry, timeout)
         await asyncio.gather(*self._retiring)
@@ -88,7 +110,9 @@ class ControlPlane:
                 plan = await self._loader.plan(folder, override)
                 if not serving:
                     self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
+                await self._bring_up_steps(name, composing(plan.config))
                 models = await self._loader.start(plan)
+                self._links.link_all(models)
             except ServerError as error:
                 if not serving:
                     numbers = [number for number in entry.versions if number] or [0]
@@ -99,6 +123,21 @@ class ControlPlane:
                 self._retire(old, self._drain)
             log.info("successfully loaded '%s'", name)
 
+    async def _bring_up_steps(self, name: str, steps: list[str]) -> None:
+        """Have the models of an ensemble's steps serve before it does; `Links` tells of those that do not."""
+        with self._order.waits(name, steps):
+            await asyncio.gather(*(self._bring_up_step(step) for step in steps))
+
+    async def _bring_up_step(self, name: str) -> None:
+        async with self._lock(name):
+            entry = self._registry.known(name)
+        if name in self._starting or name not in self._repository.names or (entry is not None and entry.serving()):
+            return
+        try:
+            await self.bring_up(name)
+        except ServerError as error:
+            log.error("failed to load '%s': %s", name, error.message)
+
     def _take_down(self, entry: ModelEntry, timeout: float | None = None) -> None:
         for model in entry.serving().values():
             found = entry.versions[model.version]
@@ -106,7 +145,7 @@ class ControlPlane:
             self._retire(model, self._drain if timeout is None else timeout, found)
         for found in entry.versions.values():
             if found.state is State.UNAVAILABLE:
-                found.reason = "unloaded"
+                found.reason, found.model = "unloaded", None
         self._registry.changed()
 
     def _retire(self, model: Model, timeout: float, found: VersionEntry | None = None) -> None:

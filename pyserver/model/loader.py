@@ -17,10 +17,12 @@ from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
+from pyserver.model.ensemble.ensemble import Ensemble
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.repository import complete, document, validate, versions
 from pyserver.repository import config as configs
+from pyserver.repository.backends import ENSEMBLE
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
@@ -72,6 +74,8 @@ class Loader:
         return Plan(folder, config, tuple(versions.select(config, folder.versions())))
 
     async def _start_version(self, plan: Plan, version: int) -> Model:
+        if plan.config.platform == ENSEMBLE:
+            return self._ensemble(plan, version)
         began = self._clock()
         memory = RequestMemory(plan.folder.name, self._settings.model_memory)
         try:
@@ -82,6 +86,12 @@ class Loader:
             raise
         model.load_seconds = (self._clock() - began) / 1e9
         return model
+
+    def _ensemble(self, plan: Plan, version: int) -> Ensemble:
+        """A model without instances, not linked yet."""
+        validate.check(plan.config)
+        text = document.to_json(plan.config)
+        return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
 
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
         """Start a process that completes the configuration: the instance that it will be, and what it said."""
@@ -148,9 +158,8 @@ def _completed(config: Any, said: str | None) -> Any:
 
 
 def _check_supported(config: Any) -> None:
-    for feature in ("sequence_batching", "ensemble_scheduling"):
-        if config.HasField(feature):
-            raise unsupported(f"model '{config.name}': {feature} is not supported yet")
+    if config.HasField("sequence_batching"):
+        raise unsupported(f"model '{config.name}': sequence_batching is not supported yet")
 
 
 def _ignore(instance: Instance) -> None:

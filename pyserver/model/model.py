@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ from pyserver.types import Clock, InferRequest, InferResponse
 class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
-    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it.
+    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `memory` is None for a
+    model without instances. `users` are the models, ensembles, that send it requests of their own.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class Model:
         version: int,
         config: Any,
         config_json: str,
-        memory: RequestMemory,
+        memory: RequestMemory | None,
         limits: Limits,
         clock: Clock,
     ) -> None:
@@ -46,6 +48,7 @@ class Model:
         self.statistics = Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
         self.supervisors: list[Supervisor] = []
+        self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._memory = memory
         self._signature = Signature.of(name, config)
 
@@ -76,7 +79,7 @@ class Model:
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
-        return self._memory.reserve(nbytes, header)
+        return self._memory.reserve(nbytes, header) if self._memory is not None else None
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
@@ -98,12 +101,18 @@ class Model:
         return closed(self.name, reason)
 
     async def stop(self, timeout: float) -> None:
-        """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances."""
-        self.scheduler.close(self.unready("it is being unloaded"))
+        """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances.
+
+        What an ensemble has accepted still finds the models of its steps.
+        """
         deadline = self._loop.time() + timeout
+        while not all(user.scheduler.idle for user in self.users) and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+        self.scheduler.close(self.unready("it is being unloaded"))
         while not self.scheduler.idle and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
         await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
-        self._memory.close()
+        if self._memory is not None:
+            self._memory.close()

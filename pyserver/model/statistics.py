@@ -55,8 +55,8 @@ class Statistics:
         self._failed("CANCELED", pending, now_ns)
 
     def lost(self, pending: Pending, now_ns: int) -> None:
-        """Failed because its instance died, or its model went."""
-        self._failed("OTHER", pending, now_ns)
+        """Failed because its instance died, its model went, or a step of it failed; or its client did not wait."""
+        self._failed("CANCELED" if pending.cancelled else "OTHER", pending, now_ns)
 
     def touch(self) -> None:
         """A request was accepted: remember when (milliseconds since the epoch)."""

@@ -1,0 +1,56 @@
+"""A model whose requests run through a graph of other models."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Sequence
+from typing import Any
+
+from pyserver.model.ensemble.executor import GraphExecutor
+from pyserver.model.ensemble.plan import graph_of, ranks
+from pyserver.model.model import Model
+from pyserver.scheduler.policy import Limits
+from pyserver.types import Clock, InferRequest, InferResponse
+
+
+class Ensemble(Model):
+    """Takes requests once it is linked to the models of its steps; its queue is bounded as any model's."""
+
+    def __init__(self, name: str, version: int, config: Any, config_json: str, limits: Limits, clock: Clock) -> None:
+        super().__init__(name, version, config, config_json, None, limits, clock)
+        self.graph = graph_of(config)
+        self.steps: list[Model] = []
+        per_step = config.ensemble_scheduling.max_inflight_requests
+        self._executor = GraphExecutor(
+            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step, clock
+        )
+        self.scheduler.add(self._executor)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every step's model would run a request sent now."""
+        return bool(self.steps) and all(model.ready for model in self.steps)
+
+    def link(self, models: Sequence[Model]) -> None:
+        """Run the steps on `models` from now on: one for each step, in the order of the configuration."""
+        if list(models) == self.steps:
+            return
+        self.unlink()
+        self.steps = list(models)
+        for model in models:
+            model.users.add(self)
+        self._executor.ranks = [ranks(model.config) for model in models]
+
+    def unlink(self) -> None:
+        """Let go of the models: no request is to come any more."""
+        for model in self.steps:
+            model.users.discard(self)
+        self.steps = []
+
+    async def stop(self, timeout: float) -> None:
+        """As any model's; then the models of its steps may go."""
+        await super().stop(timeout)
+        self.unlink()
+
+    def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
+        return self.steps[number].infer(request)
