@@ -289,8 +289,15 @@ async def test_room_is_bounded_in_requests_and_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "rank", "fits"),
-    [((2, 3), 2, (2, 3)), ((3,), 2, (1, 3)), ((1, 3), 1, (3,)), ((2, 3), 1, (2, 3)), ((), 2, ()), ((1, 1, 3), 1, (1, 1, 3))],
-)  # fmt: skip
+    [
+        ((2, 3), 2, (2, 3)),
+        ((3,), 2, (1, 3)),
+        ((1, 3), 1, (3,)),
+        ((2, 3), 1, (2, 3)),
+        ((), 2, ()),
+        ((1, 1, 3), 1, (1, 1, 3)),
+    ],
+)
 def test_a_batch_of_one_between_models_that_batch_and_those_that_do_not(
     shape: tuple[int, ...], rank: int, fits: tuple[int, ...]
 ) -> None:

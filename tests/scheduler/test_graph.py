@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pyserver.scheduler.graph import MOST_COURSES, Graph, Progress
 from tests.support.graphs import graphs, step
 
-
 CHAIN = Graph(["in"], ["out"], [step("last", "mid", "out"), step("first", "in", "mid")])
 DIAMOND = Graph(
     ["in"],
