@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import logging
 import signal
 import time
@@ -19,6 +21,8 @@ from pyserver.settings import Settings
 log = logging.getLogger(__name__)
 
 KILL_GRACE = 2.0
+HEAD_START = 0.02
+"""Seconds that the first models get before the front ends are imported: enough to read their files and fork."""
 
 
 class Front(Protocol):
@@ -56,9 +60,34 @@ class Server:
             drain=settings.exit_timeout_secs,
         )
         self._fronts: list[Front] = []
+        self._warming: asyncio.Future[object] | None = None
 
     async def start(self) -> bool:
-        """Open the ports, then load the models, so that health answers meanwhile. False if the server has to exit."""
+        """Start the models and open the ports, side by side: health answers while models load.
+
+        False if the server has to exit.
+        """
+        loading = asyncio.ensure_future(self.control_plane.start(self._names()))
+        try:
+            # The models' processes are on their way while the front ends are imported, which takes about as long.
+            await asyncio.sleep(HEAD_START)
+            if not await self._open():
+                return False
+            failed = await loading
+        finally:
+            loading.cancel()
+            await asyncio.wait((loading,))
+        if failed and self._settings.exit_on_error:
+            log.error("exiting, because these models did not load (--exit-on-error=true): %s", ", ".join(failed))
+            return False
+        self.data_plane.started()
+        settle()
+        # Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for.
+        self._warming = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
+        return True
+
+    async def _open(self) -> bool:
+        """Open the ports; whether all could be had."""
         for front in self._make_fronts():
             try:
                 await front.start()
@@ -67,11 +96,6 @@ class Server:
                 return False
             self._fronts.append(front)
             log.info("Started %s at %s:%d", front.title, front.address, front.port)
-        failed = await self.control_plane.start(self._names())
-        if failed and self._settings.exit_on_error:
-            log.error("exiting, because these models did not load (--exit-on-error=true): %s", ", ".join(failed))
-            return False
-        self.data_plane.started()
         return True
 
     async def stop(self) -> None:
@@ -144,6 +168,13 @@ async def _run(settings: Settings) -> int:
     waiting.cancel()
     await server.stop()
     return 0 if started else 1
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is here now stays, and that requests make no cycles worth looking for."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _second_signal() -> None:

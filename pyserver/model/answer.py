@@ -23,6 +23,7 @@ class Answer(asyncio.Future[InferResponse]):
 
     def answer(self, response: InferResponse, final: bool) -> None:
         """Take the response; if nobody waits for it any more, give its memory back."""
+        self.pending = None
         if self.done():
             response.release()
             return
@@ -32,6 +33,7 @@ class Answer(asyncio.Future[InferResponse]):
 
     def fail(self, error: ServerError) -> None:
         """Take the error."""
+        self.pending = None
         if not self.done():
             self.set_exception(error)
 

@@ -192,7 +192,7 @@ class Signature:
                 return
             expected = core.byte_size(tensor.datatype, tensor.shape)
         except byte_strings.ElementsError as error:
-            raise refusal(request, _strings_text(error, f"inference {where}")) from None
+            raise refusal(request, _strings_text(error, tensor.name, self.model)) from None
         except (OverflowError, ValueError) as error:
             raise refusal(request, f"{where}: {error}") from None
         if len(tensor.data) != expected:
@@ -218,8 +218,9 @@ class Signature:
         reshape.to_client(outputs, self.outputs, self.max_batch_size > 0)
 
 
-def _strings_text(error: byte_strings.ElementsError, whose: str) -> str:
+def _strings_text(error: byte_strings.ElementsError, name: str, model: str) -> str:
     """Triton's words for bytes that aren't the strings that the shape promises."""
+    whose = f"inference input '{name}' for model '{model}'"
     if error.kind == "few":
         return f"expected {error.expected} string elements for {whose}, got {error.found}"
     if error.kind == "many":
@@ -230,8 +231,8 @@ def _strings_text(error: byte_strings.ElementsError, whose: str) -> str:
             f" needs {error.expected} bytes, {error.found} are left"
         )
     return (
-        f"incomplete string data for {whose}, expecting string of length {error.expected}"
-        f" but only {error.found} bytes available"
+        f"incomplete string data for inference input '{name}', expecting string of length {error.expected}"
+        f" but only {error.found} bytes available (element {error.element}, model '{model}')"
     )
 
 

@@ -142,6 +142,10 @@ class Scheduler:
         else:
             for pending in payload.pendings:
                 self._observer.lost(pending, now)
+        # Who is done points at each other no more: memory comes back without the garbage collector.
+        for pending in payload.pendings:
+            if pending.done:
+                pending.payload = None
         if len(self._queue):
             self._pump(now)
 

@@ -120,8 +120,8 @@ def test_an_input_is_there_once(count: int) -> None:
         (b"\0\0\0\0\0\0", "incomplete string length indicator for inference input 'T'"),
         (
             b"\0\0\0\0\x64\0\0\0abcd",
-            "incomplete string data for inference input 'T' for model 'm', expecting string of length 100"
-            " but only 4 bytes available",
+            "incomplete string data for inference input 'T', expecting string of length 100"
+            " but only 4 bytes available (element 1, model 'm')",
         ),
     ],
 )

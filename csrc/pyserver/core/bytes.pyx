@@ -9,7 +9,6 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport UINT32_MAX, uint32_t
 from libc.string cimport memcpy
 
-import numpy
 
 cdef tuple _FAULTS = ("", "few", "many", "length", "data")
 
@@ -130,7 +129,7 @@ cdef list elements_of(object values):
     cdef list made
     cdef Py_ssize_t n
     cdef PyObject *item
-    if isinstance(values, numpy.ndarray):
+    if type(values) is not list and hasattr(values, "dtype"):
         if values.dtype.kind not in "OSUT":
             raise ValueError(f"BYTES elements come from an array of objects, bytes or text, got dtype '{values.dtype}'")
         values = values.ravel().tolist()

@@ -9,7 +9,6 @@ from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport INT64_MAX, uint16_t, uint64_t
 from libc.string cimport memcpy
 
-import numpy
 import orjson
 
 from pyserver.core.data cimport keep_data, read_data, skip_data
@@ -204,7 +203,7 @@ def dumps_array(datatype, data, Py_ssize_t count):
     if FP16 <= kind <= FP64 or kind == BF16:
         return dump_floats(kind, array)
     if kind == BOOL:
-        array = array.view(numpy.uint8) != 0
+        array = array.view("u1") != 0
     elif not array.flags.aligned:
         array = array.copy()
     return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -213,6 +212,8 @@ def dumps_array(datatype, data, Py_ssize_t count):
 cdef bytes dump_floats(Kind kind, object array):
     """Every kind by way of an array of doubles of its own, which is aligned whatever `array` is."""
     cdef Py_buffer source, target
+    import numpy  # see pyserver.core.tensor
+
     doubles = numpy.empty(array.size)
     PyObject_GetBuffer(array, &source, PyBUF_SIMPLE)
     PyObject_GetBuffer(doubles, &target, PyBUF_WRITABLE)
@@ -245,6 +246,8 @@ cdef bint widen(Kind kind, const char *source, double *target, Py_ssize_t count)
 
 cdef bytes name_specials(bytes text, object doubles):
     """orjson writes null for what isn't finite, and nothing else in an array of numbers."""
+    import numpy
+
     names = [
         b"NaN" if value != value else b"Infinity" if value > 0 else b"-Infinity"
         for value in doubles[~numpy.isfinite(doubles)].tolist()

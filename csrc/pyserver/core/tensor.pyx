@@ -10,7 +10,6 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 
-import numpy
 
 cdef extern from *:
     bint multiply_overflows "__builtin_mul_overflow"(int64_t, int64_t, int64_t *) nogil
@@ -25,23 +24,23 @@ cdef tuple _NAMES = ("INVALID", *DATATYPES)
 cdef dict _KINDS = {name: kind for kind, name in enumerate(_NAMES) if kind}
 cdef Py_ssize_t[15] _SIZES = [0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 0, 2]
 
-cdef dict _DTYPES = {
-    "BOOL": numpy.dtype(numpy.bool_),
-    "UINT8": numpy.dtype(numpy.uint8),
-    "UINT16": numpy.dtype(numpy.uint16),
-    "UINT32": numpy.dtype(numpy.uint32),
-    "UINT64": numpy.dtype(numpy.uint64),
-    "INT8": numpy.dtype(numpy.int8),
-    "INT16": numpy.dtype(numpy.int16),
-    "INT32": numpy.dtype(numpy.int32),
-    "INT64": numpy.dtype(numpy.int64),
-    "FP16": numpy.dtype(numpy.float16),
-    "FP32": numpy.dtype(numpy.float32),
-    "FP64": numpy.dtype(numpy.float64),
-    "BYTES": numpy.dtype(numpy.object_),
-    "BF16": numpy.dtype(numpy.uint16),
+# By what numpy calls them: importing numpy takes a tenth of a second and 10 MB, so it waits for who needs arrays.
+cdef dict _TYPE_CODES = {
+    "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
+    "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8", "BYTES": "O", "BF16": "u2",
 }
-cdef dict _DATATYPES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
+cdef dict _DTYPES = {}
+cdef dict _DATATYPES = {}
+
+
+cdef int load_numpy() except -1:
+    import numpy
+
+    for name, code in _TYPE_CODES.items():
+        _DTYPES[name] = numpy.dtype(code)
+        if name != "BF16":
+            _DATATYPES[_DTYPES[name]] = name
+    return 0
 
 
 cdef Kind kind_of(object datatype):
@@ -124,6 +123,8 @@ def byte_size(datatype, shape):
 def numpy_dtype(datatype):
     """The numpy dtype of `datatype`: object for BYTES, uint16 (the bare bits) for BF16. ValueError if unknown."""
     itemsize(datatype)
+    if not _DTYPES:
+        load_numpy()
     return _DTYPES[datatype]
 
 
@@ -132,6 +133,8 @@ def datatype_of(dtype):
 
     ValueError for one that V2 has no name for, or that isn't little-endian.
     """
+    if not _DATATYPES:
+        load_numpy()
     found = _DATATYPES.get(dtype)
     if found is not None:
         return found
@@ -151,7 +154,9 @@ def as_array(datatype, shape, data):
     view = flat(data)
     if PyMemoryView_GET_BUFFER(view).len != size:
         raise ValueError(f"{datatype} of shape {list(shape)} has {len(view)} bytes, expected {size}")
-    return numpy.ndarray(tuple(shape), _DTYPES[datatype], view)
+    import numpy
+
+    return numpy.ndarray(tuple(shape), numpy_dtype(datatype), view)
 
 
 def address(buffer):
