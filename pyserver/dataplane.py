@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyserver import __version__
+from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
 from pyserver.model.model import Model
@@ -25,8 +26,9 @@ class DataPlane:
     ServerError.
     """
 
-    def __init__(self, registry: Registry, name: str, strict_readiness: bool) -> None:
+    def __init__(self, registry: Registry, name: str, strict_readiness: bool, cache: Cache | None = None) -> None:
         self._registry = registry
+        self._cache = cache
         self._name = name
         self._strict = strict_readiness
         self._starting = True
@@ -85,6 +87,10 @@ class DataPlane:
     def models(self) -> Iterable[tuple[str, int, Model]]:
         """Every model version that serves: what the metrics are made from."""
         return self._registry.loaded()
+
+    def cache(self) -> Counters | None:
+        """What the response cache counts; None where there is none."""
+        return None if self._cache is None else self._cache.counters
 
     def check(self, name: str, version: str) -> None:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""

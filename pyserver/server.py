@@ -10,6 +10,7 @@ import signal
 import time
 from typing import Protocol
 
+from pyserver.cache import config as cache_config
 from pyserver.controlplane import ControlPlane
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
@@ -51,11 +52,13 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry()
-        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness)
+        kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
+        self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
+        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, self._cache)
         self.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
-            Loader(settings, time.monotonic_ns),
+            Loader(settings, time.monotonic_ns, self._cache),
             explicit=settings.model_control_mode == "explicit",
             drain=settings.exit_timeout_secs,
         )
@@ -109,6 +112,8 @@ class Server:
             front.stop_accepting()
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        if self._cache is not None:
+            await self._cache.close()
 
     def _names(self) -> list[str] | None:
         """The models to load at start; None for all."""

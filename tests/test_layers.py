@@ -16,7 +16,7 @@ FLOORS = [
     {"protocol"},
     {"dataplane", "controlplane"},
     {"model"},
-    {"repository", "environment"},
+    {"repository", "environment", "cache"},
     {"scheduler"},
     {"instance"},
     {"payload"},

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyserver import __version__
+from pyserver.cache import config as cache_config
+from pyserver.errors import ServerError
 from pyserver.settings import Settings, flags
 
 TITLES = {
@@ -15,6 +17,7 @@ TITLES = {
     "http": "REST",
     "grpc": "gRPC",
     "metrics": "metrics",
+    "cache": "response cache",
     "limits": "limits",
     "logging": "logging",
 }
@@ -28,7 +31,12 @@ def parse(arguments: Sequence[str]) -> Settings:
     if not given["model_repository"]:
         parser.error("no models to serve: give at least one --model-repository DIR")
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Settings(**fields)
+    settings = Settings(**fields)
+    try:
+        cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
+    except ServerError as error:
+        parser.error(error.message)
+    return settings
 
 
 def make_parser() -> argparse.ArgumentParser:

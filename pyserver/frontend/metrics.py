@@ -13,6 +13,8 @@ from tornado.web import Application, ErrorHandler, RequestHandler
 from pyserver.frontend.address import listen
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
+    CachedSample,
+    CacheSample,
     HostSample,
     ModelSample,
     parse_cpu,
@@ -23,6 +25,7 @@ from pyserver.settings import Settings
 from pyserver.types import Clock
 
 if TYPE_CHECKING:
+    from pyserver.cache.cache import Counters
     from pyserver.dataplane import DataPlane
     from pyserver.model.model import Model
 
@@ -94,6 +97,23 @@ def sample(name: str, version: int, model: Model) -> ModelSample:
         pending=model.scheduler.waiting,
         load_seconds=model.load_seconds,
         tags=dict(model.config.metric_tags),
+        cached=None
+        if model.cached is None
+        else CachedSample(counted.hits, counted.hit_ns, counted.misses, counted.miss_ns),
+    )
+
+
+def cache_sample(counted: Counters) -> CacheSample:
+    """What the metrics say of the response cache."""
+    return CacheSample(
+        counted.used / counted.size if counted.size else 0.0,
+        counted.entries,
+        counted.hits,
+        counted.misses,
+        counted.lookups,
+        counted.evictions,
+        counted.lookup_ns,
+        counted.insertion_ns,
     )
 
 
@@ -107,7 +127,9 @@ class _Metrics(RequestHandler):
 
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
-        self.write(render(starmap(sample, self._data_plane.models()), self._host.sample()))
+        cache = self._data_plane.cache()
+        models = starmap(sample, self._data_plane.models())
+        self.write(render(models, self._host.sample(), None if cache is None else cache_sample(cache)))
 
 
 class _NotFound(ErrorHandler):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pyserver.cache.cache import Cache
 from pyserver.errors import unsupported
 from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
@@ -46,8 +47,9 @@ class Plan:
 class Loader:
     """Makes plans, and models from them. What it can't do is a ServerError."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, cache: Cache | None = None) -> None:
         self._settings = settings
+        self._cache = cache
         self._clock = clock
         self._slots = asyncio.Semaphore(settings.load_limit)
         self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
@@ -74,8 +76,13 @@ class Loader:
         return Plan(folder, config, tuple(versions.select(config, folder.versions())))
 
     async def _start_version(self, plan: Plan, version: int) -> Model:
-        if plan.config.platform == ENSEMBLE:
-            return self._ensemble(plan, version)
+        ensemble = plan.config.platform == ENSEMBLE
+        model = self._ensemble(plan, version) if ensemble else await self._start_instances(plan, version)
+        if self._cache is not None and model.config.response_cache.enable:
+            model.cache_with(self._cache)
+        return model
+
+    async def _start_instances(self, plan: Plan, version: int) -> Model:
         began = self._clock()
         memory = RequestMemory(plan.folder.name, self._settings.model_memory)
         try:

@@ -7,10 +7,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.cache.cache import Cache
 from pyserver.errors import ServerError, unsupported
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
+from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
@@ -47,6 +49,7 @@ class Model:
         self._loop = asyncio.get_running_loop()
         self.statistics = Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.cached: CachedModel | None = None
         self.supervisors: list[Supervisor] = []
         self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._memory = memory
@@ -57,13 +60,18 @@ class Model:
         """Whether an instance lives that would run a request sent now."""
         return any(supervisor.ready for supervisor in self.supervisors)
 
-    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
-        """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
+    def infer(self, request: InferRequest, checked: int = 0) -> asyncio.Future[InferResponse]:
+        """Check `request` and schedule it: a future of the answer, or a ServerError at once.
+
+        `checked` is the rows of a request that the cache has been asked about, and comes back.
+        """
         if self.decoupled:
             raise unsupported(
                 f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
             )
-        rows = self._signature.check(request)
+        rows = checked or self._signature.check(request)
+        if self.cached is not None and not checked:
+            return self.cached.infer(request, rows)
         nbytes = 0
         for tensor in request.inputs:
             nbytes += len(tensor.data)
@@ -76,6 +84,16 @@ class Model:
         self.scheduler.submit(pending)
         self.statistics.touch()
         return answer
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on, as far as configurations say it."""
+        return self.config_json
+
+    def cache_with(self, cache: Cache) -> None:
+        """Look requests up in `cache` before they are scheduled."""
+        self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
+        self.cached.renew(self.identity)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""

@@ -40,6 +40,14 @@ class Ensemble(Model):
         for model in models:
             model.users.add(self)
         self._executor.ranks = [ranks(model.config) for model in models]
+        if self.cached is not None:
+            self.cached.renew(self.identity)
+
+    @property
+    def identity(self) -> str:
+        """Its own configuration, and those of the models that it runs."""
+        steps = [f"{model.name}:{model.version}:{model.identity}" for model in self.steps]
+        return "\n".join([self.config_json, *steps])
 
     def unlink(self) -> None:
         """Let go of the models: no request is to come any more."""
