@@ -16,7 +16,7 @@ serve: $(VENV)/.installed
 	$(BIN)/python -m examples.demo --serve $(OPTIONS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -bb -m pytest -m "not parity and not heavy" $(OPTIONS)
+	$(BIN)/python -m pytest -m "not parity and not heavy" $(OPTIONS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -106,9 +106,9 @@ def make_server(request: pytest.FixtureRequest, nothing_left_behind: Path) -> Se
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(make_server: Serve) -> Iterator[ServerProcess]:
-    """One server on all of tests/models, shared by the tests that leave it as it was."""
+    """A server on all of tests/models, shared by the tests of a module that leave it as it was."""
     with make_server(MODELS) as running:
         yield running
 

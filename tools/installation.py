@@ -43,6 +43,10 @@ IN_WHEEL = (
 )
 NOT_IN_WHEEL = ("tests/", "csrc/", "tools/", "examples/", "__pycache__", ".pyx", ".c")
 
+BACKENDS = """
+from pyserver.repository.config import BUNDLED_BACKENDS
+assert BUNDLED_BACKENDS.parent.name == "pyserver" and (BUNDLED_BACKENDS / "onnxruntime/model.py").is_file()
+"""
 ADD_SUB = {
     "inputs": [
         {"name": "INPUT0", "datatype": "FP32", "shape": [4], "data": [1, 2, 3, 4]},
@@ -118,6 +122,7 @@ def main() -> int:
             python = home / "bin/python"
             wheel = build_wheel(python, sdist, home)
             run(str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", str(wheel))
+            subprocess.run([str(python), "-c", BACKENDS], check=True, cwd=folder)
             smoke(python, folder)
             print(f"CPython {version}: {wheel.name} installs and serves", flush=True)
     return 0

@@ -181,7 +181,7 @@ class ServerProcess:
         os.kill(self.pid, signal.SIGTERM)
 
     def stop(self, timeout: float = 40) -> None:
-        """SIGTERM, unless it was sent, and wait for a clean end: exit code 0 in `timeout` seconds, no descendant left."""
+        """SIGTERM, unless it was sent, and a clean end: exit code 0 in `timeout` seconds, no descendant left."""
         family = proc.tree(self.pid)
         if not self.exited(0) and not self._terminated:
             self.terminate()

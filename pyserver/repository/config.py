@@ -16,8 +16,11 @@ from pyserver.repository.repository import ModelFolder, check_name
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig
 
-BUNDLED_BACKENDS = Path(__file__).resolve().parents[2] / "backends"
-"""The backends that come with the server, a folder each."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "backends"
+BUNDLED_BACKENDS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "backends"
+"""The backends that come with the server, a folder each: inside the package where it is installed, beside it in a
+checkout."""
 
 
 def prepare(
