@@ -170,7 +170,7 @@ def test_an_error_over_grpc(models: ServerProcess) -> None:
     given = triton_grpc.InferInput("IN", [1], "FP32")
     given.set_data_from_numpy(np.array([-5], np.float32))
     with triton_grpc.InferenceServerClient(models.grpc) as client:
-        with pytest.raises(triton_grpc.InferenceServerException) as refused:  # type: ignore[attr-defined]
+        with pytest.raises(triton_grpc.InferenceServerException) as refused:
             client.infer("diamond", [given])
     assert refused.value.status() == str(grpc.StatusCode.UNAVAILABLE)
     assert "in ensemble 'diamond', step 'plus1': refused as UNAVAILABLE" in refused.value.message()
@@ -233,7 +233,7 @@ def test_memory_of_every_step_comes_back(serve: Serve, tmp_path: Path) -> None:
             data[0] = -3 if round_ % 4 == 3 else round_
             given.set_data_from_numpy(data)
             if round_ % 4 == 3:
-                with pytest.raises(triton_http.InferenceServerException, match="in ensemble 'wrong', step"):  # type: ignore[attr-defined]
+                with pytest.raises(triton_http.InferenceServerException, match="in ensemble 'wrong', step"):
                     client.infer("wrong", [given])
             else:
                 answer = client.infer("diamond", [given]).as_numpy("OUT")
