@@ -7,6 +7,7 @@ register the same messages there.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 DESCRIPTORS = Path(__file__).with_name("messages.desc")
+# Two pools, or two classes of one message, would not know each other's messages: threads make them one at a time.
+_MAKING = threading.RLock()
 _FILE = 0x0A  # FileDescriptorSet.file: field 1, length-delimited.
 
 
@@ -30,9 +33,14 @@ class Method(NamedTuple):
     response_streams: bool
 
 
-@functools.cache
 def pool() -> Any:
     """Return a DescriptorPool (whose stubs have no types) with all of proto/; ImportError where it isn't compiled."""
+    with _MAKING:
+        return _pool()
+
+
+@functools.cache
+def _pool() -> Any:
     from google.protobuf.descriptor_pool import DescriptorPool
 
     try:
@@ -69,7 +77,8 @@ def exported(file: str, name: str) -> Any:
 
     descriptor: FileDescriptor = pool().FindFileByName(file)
     if name in descriptor.message_types_by_name:
-        return GetMessageClass(descriptor.message_types_by_name[name])
+        with _MAKING:
+            return GetMessageClass(descriptor.message_types_by_name[name])
     if name in descriptor.enum_types_by_name:
         return EnumTypeWrapper(descriptor.enum_types_by_name[name])
     for enum in descriptor.enum_types_by_name.values():

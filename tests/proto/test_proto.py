@@ -90,4 +90,20 @@ def test_methods_of_the_service() -> None:
 def test_missing_descriptors_say_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pool, "DESCRIPTORS", tmp_path / "messages.desc")
     with pytest.raises(ImportError, match=r"messages.desc.*python setup.py build_ext --inplace"):
-        pool.pool.__wrapped__()
+        pool._pool.__wrapped__()
+
+
+def test_threads_share_one_pool_and_one_class_of_each_message() -> None:
+    script = (
+        "import concurrent.futures, sys, threading\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "from pyserver.proto import model_config\n"
+        "ready = threading.Barrier(8)\n"
+        "def made(_):\n"
+        "    ready.wait()\n"
+        "    return model_config.ModelConfig\n"
+        "with concurrent.futures.ThreadPoolExecutor(8) as threads:\n"
+        "    print(len(set(threads.map(made, range(8)))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "1"
