@@ -218,7 +218,7 @@ def test_statistics_and_metrics_of_the_ensemble_and_its_steps(serve: Serve, tmp_
 
 @pytest.mark.ours
 def test_memory_of_every_step_comes_back(serve: Serve, tmp_path: Path) -> None:
-    """Forty requests of 4 MB through models whose memory holds few of them."""
+    """Two dozen requests of 4 MB through models whose memory holds few of them."""
     for number in (1, 10, 100):
         write_add(tmp_path, f"plus{number}", add=number)
     write_add(tmp_path, "plus2", inputs="A B", add=2)
@@ -229,7 +229,7 @@ def test_memory_of_every_step_comes_back(serve: Serve, tmp_path: Path) -> None:
     data = np.zeros(1 << 20, np.float32)
     given = triton_http.InferInput("IN", [1 << 20], "FP32")
     with triton_http.InferenceServerClient(server.http) as client:
-        for round_ in range(40):
+        for round_ in range(24):
             data[0] = -3 if round_ % 4 == 3 else round_
             given.set_data_from_numpy(data)
             if round_ % 4 == 3:
@@ -264,7 +264,7 @@ def test_a_client_that_leaves_stops_the_steps(serve: Serve, tmp_path: Path) -> N
 @pytest.mark.ours
 def test_the_queue_of_an_ensemble_is_bounded(serve: Serve, tmp_path: Path) -> None:
     """Two run, two wait, and the fifth is refused at once."""
-    write_add(tmp_path, "slow", sleep=1.0)
+    write_add(tmp_path, "slow", sleep=0.5)
     write_ensemble(tmp_path, "small", ["slow X=IN -> Y=OUT"])
     server = serve(tmp_path, options=("--max-queue-requests", "2"))
     with ThreadPoolExecutor(4) as pool:
@@ -284,7 +284,7 @@ def test_the_queue_of_an_ensemble_is_bounded(serve: Serve, tmp_path: Path) -> No
 @pytest.mark.ours
 def test_a_full_queue_of_a_step(serve: Serve, tmp_path: Path) -> None:
     write_add(tmp_path, "slow", "max_batch_size: 1 dynamic_batching { default_queue_policy { max_queue_size: 1 } }",
-              sleep=1.0)  # fmt: skip
+              sleep=0.4)  # fmt: skip
     write_ensemble(tmp_path, "large", ["slow X=IN -> Y=OUT"])
     server = serve(tmp_path)
     with ThreadPoolExecutor(8) as pool:
@@ -437,7 +437,7 @@ def test_a_step_is_reloaded_under_load_and_nobody_fails(serve: Serve, tmp_path: 
 
 @pytest.mark.ours
 def test_what_was_accepted_is_answered_when_a_step_is_unloaded(serve: Serve, tmp_path: Path) -> None:
-    write_add(tmp_path, "slow", sleep=0.8)
+    write_add(tmp_path, "slow", sleep=0.5)
     write_add(tmp_path, "plus1")
     write_ensemble(tmp_path, "chain", ["slow X=IN -> Y=mid", "plus1 X=mid -> Y=OUT"])
     server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "chain"))
