@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from pyserver.cache.cache import Cache
-from pyserver.cache.local import LocalCache
 from pyserver.errors import invalid
-from pyserver.types import Clock
+
+if TYPE_CHECKING:
+    from pyserver.cache.cache import Cache
+    from pyserver.types import Clock
 
 SMALLEST = 1024
 
@@ -65,6 +66,8 @@ def parse(configs: Sequence[str], byte_size: int) -> CacheSettings | None:
 def make(settings: CacheSettings, clock: Clock) -> Cache:
     """The cache that `settings` describe, on the running loop. ServerError where Redis' client is not installed."""
     if isinstance(settings, LocalSettings):
+        from pyserver.cache.local import LocalCache
+
         return LocalCache(settings.size, clock)
     try:
         from pyserver.cache.redis import RedisCache
