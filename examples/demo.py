@@ -1,4 +1,4 @@
-"""Trains two models, serves them, asks for real predictions over each protocol, and prints what came of it.
+"""Trains two models, serves them beside the examples, asks real questions over each protocol, prints what came of it.
 
 `python -m examples.demo` does all that on free ports and ends; with --serve the server stays up on Triton's ports.
 """
@@ -29,6 +29,7 @@ MODELS = ("digits_python", "digits_onnx")
 ROUTES = ("HTTP JSON", "HTTP binary", "gRPC")
 LEAST_ACCURACY = 0.95
 SERVED = Path("build/demo")
+EXAMPLES = Path(__file__).parent / "models"
 
 
 class Row(NamedTuple):
@@ -70,6 +71,32 @@ def ask(server: ServerProcess, model: str, route: str, held_back: HeldBack) -> R
     return Row(model, route, right / len(held_back.digits), np.array(latencies))
 
 
+def add_and_subtract(server: ServerProcess) -> str:
+    """What `add_sub` makes of two vectors, asked over gRPC."""
+    left, right = np.array([1, 2, 3, 4], np.float32), np.array([10, 20, 30, 40], np.float32)
+    inputs = [grpc.InferInput(f"INPUT{number}", [4], "FP32") for number in (0, 1)]
+    for tensor, values in zip(inputs, (left, right), strict=True):
+        tensor.set_data_from_numpy(values)
+    with grpc.InferenceServerClient(server.grpc) as connection:
+        answer = connection.infer("add_sub", inputs)
+    total, difference = answer.as_numpy("OUTPUT0"), answer.as_numpy("OUTPUT1")
+    if not (np.array_equal(total, left + right) and np.array_equal(difference, left - right)):
+        raise ServerProcessError(f"add_sub gave {total} and {difference} for {left} and {right}")
+    return f"add_sub: {left} and {right} -> {total} and {difference}"
+
+
+def upper_case(server: ServerProcess) -> str:
+    """What `strings` makes of a few words, asked over HTTP with the binary extension."""
+    words = np.array(["grüße", "from a", "BYTES tensor"], np.object_)
+    text = http.InferInput("TEXT", [1, 3], "BYTES")
+    text.set_data_from_numpy(words.reshape(1, 3))
+    with http.InferenceServerClient(server.http) as connection:
+        upper = [word.decode() for word in connection.infer("strings", [text]).as_numpy("UPPER")[0]]
+    if upper != [word.upper() for word in words]:
+        raise ServerProcessError(f"strings gave {upper} for {list(words)}")
+    return f"strings: {list(words)} -> {upper}"
+
+
 def table(rows: list[Row]) -> str:
     """The rows as text."""
     lines = [f"{'model':<15}{'route':<13}{'accuracy':>9}{'p50 ms':>9}{'p99 ms':>9}{'requests/s':>12}"]
@@ -85,9 +112,14 @@ def demo() -> int:
     with tempfile.TemporaryDirectory(prefix="pyserver-demo-") as folder:
         print("training a classifier of handwritten digits ...", flush=True)
         held_back = train(Path(folder))
-        with ServerProcess(pyserver_command(Path(folder)), "pyserver") as server:
-            print(f"serving {' and '.join(MODELS)} at http://{server.http} and grpc://{server.grpc}", flush=True)
+        with ServerProcess(pyserver_command(Path(folder), EXAMPLES), "pyserver") as server:
+            print(
+                f"serving {', '.join(MODELS)}, add_sub and strings at http://{server.http} and grpc://{server.grpc}",
+                flush=True,
+            )
+            said = [add_and_subtract(server), upper_case(server)]
             rows = [ask(server, model, route, held_back) for model in MODELS for route in ROUTES]
+    print("", *said, "", sep="\n")
     print(f"{len(held_back.digits)} held-back images, one a request, one client:\n\n{table(rows)}\n")
     poor = [row for row in rows if row.accuracy < LEAST_ACCURACY]
     for row in poor:

@@ -68,10 +68,10 @@ class DataPlane:
         return {"name": self._name, "version": __version__, "extensions": list(EXTENSIONS)}
 
     def model_metadata(self, name: str, version: str) -> dict[str, Any]:
-        """The V2 model metadata document."""
+        """The V2 model metadata document; of one version it lists that one alone, as Triton does."""
         model = self._registry.get(name, version)
-        entry = self._registry.entry(name)
-        return model_metadata(model.config, list(entry.serving()))
+        versions = [model.version] if version else list(self._registry.entry(name).serving())
+        return model_metadata(model.config, versions)
 
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""

@@ -234,6 +234,7 @@ class Instance(Dispatcher):
         self._link.drain()
         self._link.close()
         begun = self._responses.begun
+        self._responses.close()
         self.reason = self._autopsy(begun)
         self._gone.set_result(None)
         if self._answer is not None and not self._answer.done():

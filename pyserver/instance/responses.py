@@ -43,6 +43,11 @@ class ResponseMemory:
         """The number of the payload that the stub executes, or executed last."""
         return self._control[EXECUTING]
 
+    def close(self) -> None:
+        """Let go of the memory now, not when the collector comes by; the views of answers keep it while they live."""
+        self._control.release()
+        self._view.release()
+
     def outputs(self, layout: bytes, windows: Windows) -> list[Tensor]:
         """The tensors of a response; MessageError for what a stub in order would not say."""
         specs = self._layouts.get(layout) if layout else []
