@@ -10,8 +10,10 @@ from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
+from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
+from pyserver.model.stream import Stream
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
@@ -26,7 +28,15 @@ class DataPlane:
     ServerError.
     """
 
-    def __init__(self, registry: Registry, name: str, strict_readiness: bool, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        name: str,
+        strict_readiness: bool,
+        metrics: CustomMetrics | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._cache = cache
         self._name = name
@@ -51,17 +61,32 @@ class DataPlane:
         return True
 
     def ready(self) -> bool:
-        """Whether requests are welcome; with strict readiness, whether every known model is ready."""
+        """Whether requests are welcome; with strict readiness, whether every model that was not unloaded is ready."""
         if self._starting or self._stopping:
             return False
-        return not self._strict or all(found.ready for entry in self._registry for found in entry.versions.values())
+        if not self._strict:
+            return True
+        return all(found.ready or not found.wanted for entry in self._registry for found in entry.versions.values())
 
     def model_ready(self, name: str, version: str) -> bool:
         """Whether a request to this model would be executed; False for a model that is not there."""
+        return not self.why_unready(name, version)
+
+    def why_unready(self, name: str, version: str) -> str:
+        """Why a request to this model would not be executed; "" if it would."""
         try:
-            return self._registry.get(name, version).ready
+            model = self._registry.get(name, version)
+        except ServerError as error:
+            return error.message
+        return "" if model.ready else model.trouble or "no instance is ready"
+
+    async def probe(self, name: str, version: str) -> bool:
+        """Whether a request to this model would be executed, by the model's own is_ready as well where it has one."""
+        try:
+            model = self._registry.get(name, version)
         except ServerError:
             return False
+        return await model.probe()
 
     def server_metadata(self) -> dict[str, Any]:
         """The V2 server metadata document."""
@@ -72,6 +97,11 @@ class DataPlane:
         model = self._registry.get(name, version)
         versions = [model.version] if version else list(self._registry.entry(name).serving())
         return model_metadata(model.config, versions)
+
+    def model_inputs(self, name: str, version: str) -> list[dict[str, Any]]:
+        """Name, datatype and shape (-1 for any size) of each input."""
+        inputs: list[dict[str, Any]] = model_metadata(self._registry.get(name, version).config, [])["inputs"]
+        return inputs
 
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""
@@ -92,6 +122,10 @@ class DataPlane:
         """What the response cache counts; None where there is none."""
         return None if self._cache is None else self._cache.counters
 
+    def custom_metrics(self) -> list[FamilySample]:
+        """What models measure of their own accord."""
+        return self._metrics.samples({(name, number) for name, number, _ in self._registry.loaded()})
+
     def check(self, name: str, version: str) -> None:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""
         self._registry.get(name, version)
@@ -102,6 +136,10 @@ class DataPlane:
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
         return self._registry.get(request.model_name, request.model_version).infer(request)
+
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
+        return self._registry.get(request.model_name, request.model_version).infer_stream(request)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""

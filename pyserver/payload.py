@@ -27,13 +27,17 @@ class Reply(Protocol):
         """Take the error."""
 
 
+class Raised(ServerError):  # noqa: N818 - it is said of a payload, and raised by nobody
+    """A whole payload failed: the model's execute raised, and said nothing of single requests."""
+
+
 class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
     was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload`
-    from then on. `done` turns true with the last answer, `failed` if that was an error; `cancelled` when nobody waits
-    for an answer any more.
+    from then on, None again if it is not to run in that one. `done` turns true with the last answer, `failed` if that
+    was an error; `cancelled` when nobody waits for an answer any more.
     """
 
     __slots__ = (
@@ -71,7 +75,13 @@ class PayloadOwner(Protocol):
         """One answer to `pending` has come; `final` says that it is the last."""
 
     def failed(self, pending: Pending, error: ServerError) -> None:
-        """`pending` failed; no more is heard of it."""
+        """`pending` failed; no more is heard of it. The error is `Raised` where its whole payload failed unanswered."""
+
+    def dropped(self, pending: Pending) -> None:
+        """`pending` was cancelled before its payload was begun, and never ran; no more is heard of it."""
+
+    def rescheduled(self, pending: Pending) -> None:
+        """The model wants to be asked again: `pending` goes back to the queue once its payload is executed."""
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """The executor is done with `payload` and has room again; `timing` is None if it died over it."""
@@ -115,4 +125,10 @@ class Executor(Protocol):
         """Take `payload`. Never raises, never blocks: how it went is told to `payload.owner`, from the event loop."""
 
     def cancel(self, pending: Pending) -> None:
-        """Nobody waits for `pending` any more: let the running model see it."""
+        """Nobody waits for `pending` any more: let the running model see it; if it has not begun, it never will."""
+
+    def withdraw(self, pending: Pending) -> bool:
+        """As `cancel`, if `pending` has not begun; whether that is so."""
+
+    def ahead(self) -> list[Pending]:
+        """The requests that it was given and has not begun."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from pyserver.errors import ServerError
+
 Parameter: TypeAlias = "bool | int | float | str"
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -58,6 +60,7 @@ class InferRequest:
     `raw_input` says that the body is the bare content of the model's only input (header length 0): `inputs` then
     holds one tensor without name, datatype and shape, which `Model` deduces.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
+    `empty_final` asks for a message of its own where a stream ends without a last response.
     """
 
     model_name: str
@@ -73,11 +76,15 @@ class InferRequest:
     correlation_id: int | str = 0
     flags: int = 0
     lease: Lease | None = None
+    empty_final: bool = False
 
 
 @dataclass(slots=True)
 class InferResponse:
-    """One answer. Its outputs' views are valid until `release`, which whoever wrote them to the wire calls once."""
+    """One answer. Its outputs' views are valid until `release`, which whoever wrote them to the wire calls once.
+
+    In a stream `error` is set where an answer is an error, and `empty` where there is none: it only ends the stream.
+    """
 
     model_name: str
     model_version: str
@@ -85,6 +92,8 @@ class InferResponse:
     outputs: list[Tensor] = field(default_factory=list)
     parameters: dict[str, Parameter] | None = None
     lease: Lease | None = None
+    error: ServerError | None = None
+    empty: bool = False
 
     def release(self) -> None:
         """Give the memory of the outputs back to whoever owns it."""

@@ -14,7 +14,7 @@ FLOORS = [
     {"server"},
     {"frontend"},
     {"protocol"},
-    {"dataplane", "controlplane"},
+    {"dataplane", "controlplane", "bls"},
     {"model"},
     {"repository", "environment", "cache"},
     {"scheduler"},

@@ -9,6 +9,7 @@ from typing import Any
 from pyserver import __version__
 from pyserver.cache import config as cache_config
 from pyserver.errors import ServerError
+from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
 
 TITLES = {
@@ -34,6 +35,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     settings = Settings(**fields)
     try:
         cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
+        parse_resources(settings.rate_limit_resource)
     except ServerError as error:
         parser.error(error.message)
     return settings

@@ -1,18 +1,22 @@
-"""`pyserver`: parse, then serve. What serving needs is imported when it is needed: `--version` is quick."""
+"""`pyserver`: what it can do, each command a module that is imported when it is asked for: `--version` is quick."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
+SUBCOMMANDS = {
+    "serve": "pyserver.cli.serve",
+    "env": "pyserver.cli.env",
+    "check": "pyserver.cli.check",
+    "debug": "pyserver.cli.debug",
+}
+"""Each module has a `main(arguments) -> int`, which returns the exit status."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    from pyserver.cli.flags import parse
-
-    settings = parse(sys.argv[1:] if arguments is None else arguments)
-    from pyserver.cli.log import configure
-    from pyserver.server import serve
-
-    configure(settings)
-    return serve(settings)
+    """Run the command line; without a subcommand it serves, as tritonserver does."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = given.pop(0) if given and given[0] in SUBCOMMANDS else "serve"
+    return int(importlib.import_module(SUBCOMMANDS[command]).main(given))

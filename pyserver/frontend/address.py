@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from pyserver.errors import ErrorCode, ServerError
@@ -33,6 +34,14 @@ def refused(address: str, port: int, error: OSError) -> ServerError:
     if error.errno == errno.EADDRINUSE:
         return ServerError(ErrorCode.UNAVAILABLE, f"Socket '{address}:{port}' already in use")
     return ServerError(ErrorCode.INTERNAL, f"Socket '{address}:{port}' can't be listened on: {error.strerror}")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this host can connect to `address`."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def target(address: str, port: int) -> str:

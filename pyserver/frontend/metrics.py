@@ -11,6 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, ErrorHandler, RequestHandler
 
 from pyserver.frontend.address import listen
+from pyserver.protocol import custom_metrics
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     CachedSample,
@@ -95,6 +96,7 @@ def sample(name: str, version: int, model: Model) -> ModelSample:
         compute_infer_ns=counted.infer_ns,
         compute_output_ns=counted.output_ns,
         pending=model.scheduler.waiting,
+        pending_bytes=model.scheduler.waiting_bytes,
         load_seconds=model.load_seconds,
         tags=dict(model.config.metric_tags),
         cached=None
@@ -130,6 +132,7 @@ class _Metrics(RequestHandler):
         cache = self._data_plane.cache()
         models = starmap(sample, self._data_plane.models())
         self.write(render(models, self._host.sample(), None if cache is None else cache_sample(cache)))
+        self.write(custom_metrics.render(self._data_plane.custom_metrics()))
 
 
 class _NotFound(ErrorHandler):

@@ -16,8 +16,12 @@ BURST = 2000
 """Lines that may come at once."""
 LINES_PER_SECOND = 500
 """Lines that are logged, in the long run; what is printed faster is counted and dropped."""
-TAIL_LINES = 20
+TAIL_LINES = 40
+"""Of stderr, told with a death: what the interpreter says of its threads may be twenty."""
 TAIL_BYTES = 8 * 1024
+MARK, END = b"\x1e", b"\x1f"
+"""Around the request ids before a line (`pyserver.stub.executing`)."""
+MAX_MARK = 4096
 _READ = 64 * 1024
 _LAST_READ = 1 << 20  # of what a dead process left in its pipes
 _SECOND = 1_000_000_000
@@ -84,8 +88,9 @@ class Stream:
         self._extra = extra
         self._splitter = LineSplitter()
         self._loop = asyncio.get_running_loop()
-        os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._on_readable)
+        if fd >= 0:
+            os.set_blocking(fd, False)
+            self._loop.add_reader(fd, self._on_readable)
 
     def close(self) -> None:
         """Log what is left in the pipe, within bounds, and close it."""
@@ -118,12 +123,13 @@ class Stream:
         lines = self._splitter.feed(data, granted)
         if granted and dropped:
             self._budget.dropped -= dropped
-            log.warning("%s: %d lines of output dropped", self._extra["instance"], dropped, extra=self._extra)
+            log.warning("%s: %d lines of output dropped", label(self._extra), dropped, extra=self._extra)
         self._log(lines)
 
     def _log(self, lines: list[bytes]) -> None:
         for line in lines:
-            log.info("%s: %s", self._extra["instance"], clean(line), extra=self._extra)
+            requests, text = split_mark(line)
+            log.info("%s: %s", label(self._extra, requests), clean(text), extra={**self._extra, "requests": requests})
 
     def _end(self) -> None:
         if self._fd >= 0:
@@ -134,9 +140,13 @@ class Stream:
 
 
 class Console:
-    """Both streams of one stub. The records it logs carry `model`, `version`, `instance` and `stream`."""
+    """Both streams of one stub, by their descriptors; -1 for one that is not ours to read.
 
-    def __init__(self, stdout: int, stderr: int, labels: dict[str, str], clock: Clock) -> None:
+    The records it logs carry `model`, `version`, `instance`, `stream`, and `requests`, the ids of those that were
+    executed when the line was begun.
+    """
+
+    def __init__(self, labels: dict[str, str], clock: Clock, stdout: int = -1, stderr: int = -1) -> None:
         self._budget = LineBudget(clock)
         self._labels = labels
         self._stdout = Stream(stdout, self._budget, {**labels, "stream": "stdout"})
@@ -148,7 +158,7 @@ class Console:
 
     def last_lines(self) -> list[str]:
         """The last lines on stderr, oldest first: what a process says before it dies."""
-        return [clean(line) for line in self._stderr.tail.splitlines()[-TAIL_LINES:]]
+        return [clean(split_mark(line)[1]) for line in self._stderr.tail.split(b"\n")[-TAIL_LINES - 1 :] if line]
 
     def close(self) -> None:
         """Log what is left in the pipes and close them."""
@@ -156,7 +166,22 @@ class Console:
         self._stderr.close()
         if self._budget.dropped:
             dropped = self._budget.dropped
-            log.warning("%s: %d lines of output dropped", self._labels["instance"], dropped, extra=self._labels)
+            log.warning("%s: %d lines of output dropped", label(self._labels), dropped, extra=self._labels)
+
+
+def label(labels: dict[str, str], requests: str = "") -> str:
+    """Whose words a line of the log is: `model/version instance [request ids]`."""
+    who = f"{labels['model']}/{labels['version']} {labels['instance']}"
+    return f"{who} [{requests}]" if requests else who
+
+
+def split_mark(line: bytes) -> tuple[str, bytes]:
+    """The request ids that the stub put before a line, and the line; "" where it put none."""
+    if line[:1] == MARK:
+        identities, end, text = line[1:].partition(END)
+        if end and len(identities) <= MAX_MARK:
+            return escaped(identities.decode("utf-8", "backslashreplace")), text
+    return "", line
 
 
 def clean(line: bytes) -> str:

@@ -7,28 +7,32 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.core.records import pack_execute_one
 from pyserver.errors import ServerError, internal, unavailable
+from pyserver.instance.console import escaped, label
 from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import RequestLayouts, pack_extras
 from pyserver.instance.link import Link
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.pace import Pace
 from pyserver.instance.placing import place_all, place_one
-from pyserver.instance.responses import ResponseLease, ResponseMemory, error_in, parameters_in
+from pyserver.instance.responses import ResponseLease, ResponseMemory, StreamLease, error_in, parameters_in
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
+    DROPPED,
     EXECUTED,
     FINAL,
     OK,
+    RAISED,
+    RESCHEDULED,
     RESPONSE,
     MessageError,
     Request,
     Windows,
     pack_execute,
-    pack_execute_one,
 )
-from pyserver.payload import Payload, Pending, Timing
-from pyserver.types import InferResponse, Tensor
+from pyserver.payload import Payload, Pending, Raised, Timing
+from pyserver.types import InferResponse, Lease, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +87,42 @@ class Dispatcher:
         self._number = number
         self._flights[number] = flight
         self.load += 1
-        self._link.send(record)
+        self._link.send(record, self.load == 1)
+
+    def pause(self) -> None:
+        """Send nothing more ahead: what is executed waits for others, who may be waiting for what would be sent."""
+        self._pace.depth = 0
+
+    def unpause(self) -> None:
+        """Undo `pause`."""
+        self._pace.depth = self._pace.least
 
     def cancel(self, pending: Pending) -> None:
-        """Let the running model see that nobody waits for `pending`."""
+        """Let the running model see that nobody waits for `pending`; the stub drops what it has not begun."""
         for flight in self._flights.values():
             if flight.payload is pending.payload:
                 flight.cancel(pending, self._requests)
+
+    def withdraw(self, pending: Pending) -> bool:
+        """As `cancel`, if `pending` has not begun; whether that is so."""
+        for number, flight in self._flights.items():
+            if flight.payload is pending.payload and flight.slots and number > self._responses.begun:
+                flight.cancel(pending, self._requests)
+                return True
+        return False
+
+    def ahead(self) -> list[Pending]:
+        """The requests that the stub has not begun."""
+        if self.load < 2:
+            return []
+        begun = self._responses.begun
+        unbegun = [flight.payload for number, flight in self._flights.items() if number > begun]
+        return [
+            pending
+            for payload in unbegun
+            for pending in payload.pendings
+            if pending.payload is payload and not pending.cancelled
+        ]
 
     def _pack_one(self, number: int, payload: Payload) -> tuple[Flight, bytes]:
         request = payload.pendings[0].request
@@ -153,10 +186,10 @@ class Dispatcher:
         flight = self._flights.get(key >> _ROW_BITS)
         if flight is None or not flight.open >> row & 1:
             raise MessageError(f"an answer to request {key}, which waits for none")
-        if code != OK or flight.failed >> row & 1:
-            self._on_failure(flight, key, code, flags, windows, extras)
+        if code != OK or flags & ~FINAL:
+            self._on_unusual(flight, key, code, flags, windows, extras)
             return
-        lease = None
+        lease: Lease | None = None
         outputs: list[Tensor] = []
         if windows:
             outputs = self._responses.outputs(layout, windows)
@@ -168,24 +201,36 @@ class Dispatcher:
         final = flags & FINAL != 0
         if final:
             self._heard_last(flight, key)
+        else:
+            answer.lease = StreamLease(flight, row, self._requests, lease)
         payload.owner.answered(pending, answer, final)
 
-    def _on_failure(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
-        """Pass an error on; after one that was not final nothing more of that request is heard, whatever comes."""
+    def _on_unusual(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
+        """Pass on an error, the bare end of a stream, or the wish to be asked again later."""
         row = key & _ROW_MASK
-        heard = flight.failed >> row & 1
         if windows:
             self._link.give_back(windows[0], 0)
+        pending, owner = flight.payload.pendings[row], flight.payload.owner
         error, traceback = error_in(code, extras) if code != OK else (None, "")
-        flight.failed |= 1 << row
-        if flags & FINAL:
-            self._heard_last(flight, key)
-        if error is None or heard:
-            return
-        pending = flight.payload.pendings[row]
         if traceback:
-            log.error("%s: request '%s' failed: %s", self.name, pending.request.id, traceback)
-        flight.payload.owner.failed(pending, error)
+            labels = {"model": self._model_name, "version": self._model_version, "instance": self.name}
+            extra = {**labels, "requests": escaped(pending.request.id)}
+            log.error("%s: failed: %s", label(labels, extra["requests"] or "-"), traceback, extra=extra)
+        answer = InferResponse(self._model_name, self._model_version, pending.request.id, error=error)
+        if not flags & FINAL:
+            answer.lease = StreamLease(flight, row, self._requests, None)
+            owner.answered(pending, answer, False)
+            return
+        self._heard_last(flight, key)
+        if error is not None and flags & DROPPED:
+            owner.dropped(pending)
+        elif error is not None:
+            owner.failed(pending, Raised(error.code, error.message) if flags & RAISED else error)
+        elif flags & RESCHEDULED:
+            owner.rescheduled(pending)
+        else:
+            answer.empty = True
+            owner.answered(pending, answer, True)
 
     def _heard_last(self, flight: Flight, key: int) -> None:
         flight.open ^= 1 << (key & _ROW_MASK)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
-from pyserver.instance.console import MAX_LINE, escaped
+from pyserver.instance.calls import Calls, NoServices, Responses, Services
+from pyserver.instance.console import MAX_LINE, MAX_MARK, escaped, label
 from pyserver.instance.dispatch import Dispatcher
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
@@ -33,6 +35,13 @@ TERM_GRACE = 1.0
 KILL_WAIT = 10.0
 """Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
+LOOKS = 10
+"""So many looks in a row that find no sign of life are a silence. Not the clock: a machine that was frozen for an hour
+showed none of its own."""
+
+
+WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
+"""What lets an instance run its first payloads, before it is ready."""
 
 
 class LoadError(ServerError):
@@ -55,18 +64,23 @@ class Instance(Dispatcher):
         requests: RequestMemory,
         clock: Clock,
         on_change: Callable[[Instance], None],
+        services: Services | None = None,
     ) -> None:
         super().__init__(spec.name, spec.model_name, spec.version, requests, spec.ahead)
         self.spec = spec
         self.state = State.SPAWNED
         self.reason = ""
         self.on_change = on_change
+        self.calls: Calls | None = None
+        self._services = services
+        self._has_probe = False
         self._clock = clock
         self._process: StubProcess | None = None
         self._awaited = 0  # the kind of the cold record that comes next, and who waits for it
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._verdict = ""
+        self._load_deadline = math.inf
         self._finalizing = False
         self._end_timer: asyncio.TimerHandle | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -86,10 +100,25 @@ class Instance(Dispatcher):
         """The stub's process id; 0 before it is started."""
         return self._process.pid if self._process else 0
 
+    async def probe(self) -> bool:
+        """Whether it is ready, by its model's own words if it has any."""
+        if not self.ready or self.calls is None or not self._has_probe:
+            return self.ready
+        return await self.calls.probe()
+
+    def numbers(self, offset: int, count: int) -> Any:
+        """Numbers (64-bit floats) in its memory that its stub writes at any time."""
+        return self._responses.numbers(offset, count)
+
+    def waits_for(self) -> list[Responses]:
+        """The calls without whose answers it does nothing."""
+        return [] if self.calls is None else self.calls.blocking
+
     async def start(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
         """Start the process and import the model; its completed configuration (JSON) if it was asked for and has one.
 
-        LoadError, with nothing left behind, if the model does not load, or says nothing for `timeout` seconds.
+        LoadError, with nothing left behind, if the model does not load, or shows no sign of life for `timeout` seconds
+        (None: as its spec says).
         """
         try:
             self._start()
@@ -104,15 +133,21 @@ class Instance(Dispatcher):
             raise
         return json.dumps(config) if config is not None else None
 
-    async def initialize(self, timeout: float | None = None) -> None:
-        """Let the model initialize, with the configuration in `spec`; LoadError, with nothing left, if it fails."""
+    async def initialize(self, timeout: float | None = None, warm_up: WarmUp | None = None) -> None:
+        """Let the model initialize, with the configuration in `spec`, and warm up.
+
+        LoadError, or what `warm_up` raises, with nothing left, if that fails.
+        """
         try:
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
-            await self._answer_of(messages.INITIALIZED, timeout)
+            said = await self._answer_of(messages.INITIALIZED, timeout)
+            self._has_probe = said.get("is_ready") is True
+            self._accepting = True
+            if warm_up is not None:
+                await warm_up(self)
         except BaseException as error:
             await self._give_up(error)
             raise
-        self._accepting = True
         self._trim()
         self._advance(Event.INITIALIZED)
 
@@ -144,18 +179,24 @@ class Instance(Dispatcher):
     def _start(self) -> None:
         spec = self.spec
         here, there = channel.pair()
+        asked, asking = channel.pair()
         fd = arena.create(f"pyserver-responses-{spec.name[:128]}")
         try:
             self._responses = ResponseMemory(fd)
-            fds = (there.fileno(), self._requests.fileno(), fd)
+            fds = (there.fileno(), self._requests.fileno(), fd, asking.fileno())
             self._process = StubProcess(spec, fds, self._clock, self._on_exit)
         except OSError as error:
             here.close()
+            asked.close()
             raise LoadError(f"'{spec.name}' can't be started with {spec.interpreter}: {error}") from error
         finally:
             there.close()
+            asking.close()
             os.close(fd)
-        self._link = Link(here, self._on_records, self._on_broken, self._on_end)
+        self._link = Link(here, self._on_records, self.on_nonsense, self._on_end)
+        self.calls = Calls(asked, self, self._requests, self._responses, self._services or NoServices())
+        if spec.load_limit:
+            self._load_deadline = self._loop.time() + spec.load_limit
         self._advance(Event.LOAD)
 
     async def _answer_of(self, kind: int, timeout: float | None) -> dict[str, Any]:
@@ -165,15 +206,29 @@ class Instance(Dispatcher):
         self._awaited = kind
         self._answer = self._loop.create_future()
         try:
-            said = await asyncio.wait_for(self._answer, timeout)
-        except asyncio.TimeoutError:
-            raise LoadError(f"Stub process '{self.name}' said nothing for {timeout:g} s while loading") from None
+            said = await self._patiently(self._answer, self.spec.silence if timeout is None else timeout)
         finally:
             self._awaited = 0
             self._answer = None
         if "error" in said:
             raise LoadError(str(said["error"]), str(said.get("traceback", "")))
         return said
+
+    async def _patiently(self, answer: asyncio.Future[dict[str, Any]], silence: float) -> dict[str, Any]:
+        """The answer, unless there is no sign of life for `silence` seconds, or loading takes longer than it may."""
+        unheard, beat = 0, self._responses.heartbeat
+        while True:
+            left = self._load_deadline - self._loop.time()
+            step = min(silence / LOOKS or left, left)
+            await asyncio.wait((answer,), timeout=None if step == math.inf else max(0.0, step))
+            if answer.done():
+                return answer.result()
+            if self._load_deadline <= self._loop.time():
+                raise LoadError(f"Stub process '{self.name}' did not load within {self.spec.load_limit:g} s")
+            before, beat = beat, self._responses.heartbeat
+            unheard = unheard + 1 if beat == before else 0
+            if unheard >= LOOKS:
+                raise LoadError(f"Stub process '{self.name}' said nothing for {silence:g} s while loading")
 
     def _on_cold(self, kind: int, body: bytes) -> None:
         if kind == messages.LOG:
@@ -193,9 +248,11 @@ class Instance(Dispatcher):
             raise MessageError("a log record without level or message")
         if self._process is None or not self._process.console.admits():
             return
-        extra = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
-        where = f"{said.get('file', '')}:{said.get('line', 0)}"
-        model_log.log(level, "%s: %s: %s", self.name, escaped(where), escaped(message[:MAX_LINE]), extra=extra)
+        requests = escaped(str(said.get("requests", ""))[:MAX_MARK])
+        labels = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
+        where = escaped(f"{said.get('file', '')}:{said.get('line', 0)}")
+        extra = {**labels, "requests": requests}
+        model_log.log(level, "%s: %s: %s", label(labels, requests), where, escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 
@@ -204,7 +261,8 @@ class Instance(Dispatcher):
         if self._process is not None:
             await self._is_gone(KILL_WAIT)
 
-    def _on_broken(self, why: str) -> None:
+    def on_nonsense(self, why: str) -> None:
+        """It said what no stub says: kill it."""
         self._condemn(f"it sent what is no message: {why}")
 
     def _condemn(self, verdict: str) -> None:
@@ -233,6 +291,8 @@ class Instance(Dispatcher):
                 timer.cancel()
         self._link.drain()
         self._link.close()
+        if self.calls is not None:
+            self.calls.close()
         begun = self._responses.begun
         self._responses.close()
         self.reason = self._autopsy(begun)

@@ -7,8 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.core.records import from_stub
 from pyserver.ipc.channel import Channel
-from pyserver.ipc.messages import MessageError, from_stub, pack_free
+from pyserver.ipc.messages import MessageError, pack_free
 
 MESSAGES_A_TURN = 16
 """Read from one stub before others get their turn."""
@@ -31,11 +32,13 @@ class Link:
         on_records: Callable[[list[tuple[Any, ...]]], bool],
         on_broken: Callable[[str], None],
         on_end: Callable[[], None],
+        parse: Callable[[bytes], list[tuple[Any, ...]]] = from_stub,
     ) -> None:
         self._channel = Channel(sock)
         self._on_records = on_records
         self._on_broken = on_broken
         self._on_end = on_end
+        self._parse = parse
         self._loop = asyncio.get_running_loop()
         self._fd = sock.fileno()
         self._open = True
@@ -46,10 +49,12 @@ class Link:
         self._free_timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._fd, self._on_readable)
 
-    def send(self, record: bytes) -> None:
-        """Send a record, together with all others of this turn of the loop."""
+    def send(self, record: bytes, idle: bool = False) -> None:
+        """Send a record, together with all others of this turn of the loop; at once if the stub is `idle`."""
         self._channel.put(record)
-        if not self._scheduled:
+        if idle and not self._scheduled:
+            self._flush()
+        elif not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -88,6 +93,8 @@ class Link:
             self._free_timer.cancel()
         self._freed.clear()
         self._channel.close()
+        # Who listened holds memory: it goes when he does, not when the collector comes by.
+        self._on_records = self._on_broken = self._on_end = _deaf
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -120,7 +127,7 @@ class Link:
         try:
             message = self._channel.receive()
             if message:
-                return self._on_records(from_stub(message)) and self._reading
+                return self._on_records(self._parse(message)) and self._reading
         except BlockingIOError:
             return False
         except MessageError as error:
@@ -130,3 +137,7 @@ class Link:
         self.stop_reading()
         self._on_end()
         return False
+
+
+def _deaf(*_: object) -> Any:
+    return False

@@ -7,7 +7,7 @@ import logging
 from pyserver.core.tensor import address
 from pyserver.ipc import arena
 from pyserver.ipc.arena import ALIGNMENT, Arena, ArenaFull
-from pyserver.ipc.words import CANCEL_BYTES, CANCEL_SLOTS, cancel_words
+from pyserver.ipc.words import CANCEL_BYTES, CANCEL_SLOTS, TABLES_BYTES, cancel_words, taken_words
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,12 @@ class RequestMemory:
 
     def __init__(self, name: str, budget: int, size: int = arena.SIZE) -> None:
         fd = arena.create(f"pyserver-requests-{name[:128]}", size)
-        self.arena = Arena(fd, budget, CANCEL_BYTES)
+        self.arena = Arena(fd, budget, TABLES_BYTES)
         self.view = self.arena.view
         self.base = address(self.view)
         self.size = self.arena.size
         self.cancelled = cancel_words(self.view)
+        self.taken = taken_words(self.view)
         # The lowest are used first, so that the table stays in few cache lines; 0 is nobody's.
         self.slots = list(range(CANCEL_SLOTS - 1, 0, -1))
 
@@ -73,10 +74,17 @@ class RequestMemory:
 
     def trim(self, now_ns: int) -> None:
         """Give idle memory back to the system."""
-        self.arena.trim(now_ns)
+        if self.arena.fd >= 0:
+            self.arena.trim(now_ns)
 
     def close(self) -> None:
         """Let go of the memfd, after which nothing can be allocated; views into it stay valid, leases may end later."""
         if self.arena.blocks:
             log.debug("closing request memory with %d blocks lent", self.arena.blocks)
-        self.arena.close()
+        if self.arena.fd >= 0:
+            self.arena.close()
+            # What still refers to this object, in a circle, would keep the pages until the garbage collector comes by.
+            self.view = memoryview(b"")
+            self.cancelled = memoryview(bytearray(CANCEL_BYTES)).cast("I")
+            self.taken = memoryview(bytearray(CANCEL_BYTES)).cast("I")
+            del self.arena.map, self.arena.view

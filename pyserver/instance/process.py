@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 from pyserver.instance.console import Console
+from pyserver.instance.descendants import VARIABLE, kill_family
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
+
+FOREGROUND = "PYSERVER_FOREGROUND"
+"""Set for a stub that has the terminal: it obeys Ctrl-C, and leaves its streams as they are."""
 
 
 class StubProcess:
     """A running stub on the running loop; `on_exit` is called once, when it is dead and everything it printed is read.
 
     It leads a session of its own, so that nothing it starts outlives it: its process group is killed before it is
-    reaped, while its number is certainly its own.
+    reaped, while its number is certainly its own, and what has left the group as well. In the foreground it stays in
+    the server's group, which a terminal asks for, and prints for itself.
     """
 
-    def __init__(
-        self, spec: InstanceSpec, fds: tuple[int, int, int], clock: Clock, on_exit: Callable[[], None]
-    ) -> None:
-        """Start it with `fds`: its end of the channel, request memory, response memory. OSError if that fails."""
+    def __init__(self, spec: InstanceSpec, fds: tuple[int, ...], clock: Clock, on_exit: Callable[[], None]) -> None:
+        """Start it with `fds`, in the order in which boot.py takes them. OSError if that fails."""
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
-        self._process, stdout, stderr = _start(spec, fds)
+        self._code: int | None = None
+        self._mark = f"{os.getpid()}.{secrets.token_hex(8)}"
+        self._foreground = spec.foreground
+        environment = {**spec.environment, VARIABLE: self._mark}
+        if spec.foreground:
+            environment[FOREGROUND] = "1"
         labels = {"model": spec.model_name, "version": str(spec.version), "instance": spec.name}
-        self.console = Console(stdout, stderr, labels, clock)
+        if spec.foreground:
+            self._process = _popen(spec, environment, fds)
+            self.console = Console(labels, clock)
+        else:
+            self._process, stdout, stderr = _start(spec, environment, fds)
+            self.console = Console(labels, clock, stdout, stderr)
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
+        RUNNING.add(self)
 
     @property
     def pid(self) -> int:
@@ -39,20 +55,25 @@ class StubProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not been reaped."""
-        return self._process.returncode is None
+        """Whether it has not ended."""
+        return self._code is None
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to it and to everything in its group."""
         if self.alive:
             try:
-                os.killpg(self.pid, number)
+                (os.kill if self._foreground else os.killpg)(self.pid, number)
             except (ProcessLookupError, PermissionError):
                 pass
 
+    def show_stacks(self) -> None:
+        """Let it write where each of its threads is to its stderr, even if it is stuck in compiled code."""
+        if self.alive:
+            os.kill(self.pid, signal.SIGUSR1)
+
     def outcome(self) -> str:
         """How it ended, in words; a SIGKILL that nobody here sent is most often the kernel's, out of memory."""
-        code = self._process.returncode
+        code = self._code
         if code is None:
             return "still running"
         if code >= 0:
@@ -64,32 +85,41 @@ class StubProcess:
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
     def _exited(self) -> None:
+        RUNNING.discard(self)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        self.signal_group(signal.SIGKILL)
-        self._process.wait()
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        self._code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        family = self._loop.run_in_executor(None, kill_family, 0 if self._foreground else self.pid, self._mark)
+        family.add_done_callback(lambda _: self._process.wait())
         self.console.close()
-        self._on_exit()
+        on_exit, self._on_exit = self._on_exit, _nothing  # who listened is held no longer
+        on_exit()
 
 
-def _start(spec: InstanceSpec, fds: tuple[int, int, int]) -> tuple[subprocess.Popen[bytes], int, int]:
-    """The process, and the ends of its stdout and stderr to read from.
+def _nothing() -> None:
+    pass
 
-    Always from the main thread: PR_SET_PDEATHSIG, which the stub sets, takes the death of the thread that started it
-    for the death of its parent. `subprocess` uses vfork here: a server of many gigabytes starts it in a millisecond.
-    """
+
+RUNNING: set[StubProcess] = set()
+"""Every stub of this server that has not been reaped."""
+
+
+def show_all_stacks() -> None:
+    """Let every stub, also one that still loads, write its threads' stacks to the log."""
+    for process in RUNNING:
+        process.show_stacks()
+
+
+def _start(
+    spec: InstanceSpec, environment: dict[str, str], fds: tuple[int, ...]
+) -> tuple[subprocess.Popen[bytes], int, int]:
+    """The process, and the ends of its stdout and stderr to read from."""
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
     try:
-        process = subprocess.Popen(
-            [spec.interpreter, spec.boot, *map(str, fds), spec.title],
-            stdin=subprocess.DEVNULL,
-            stdout=out_writer,
-            stderr=err_writer,
-            env=dict(spec.environment),
-            pass_fds=fds,
-            start_new_session=True,
-        )
+        process = _popen(spec, environment, fds, stdin=subprocess.DEVNULL, stdout=out_writer, stderr=err_writer)
     except BaseException:
         os.close(out_reader)
         os.close(err_reader)
@@ -98,3 +128,15 @@ def _start(spec: InstanceSpec, fds: tuple[int, int, int]) -> tuple[subprocess.Po
         os.close(out_writer)
         os.close(err_writer)
     return process, out_reader, err_reader
+
+
+def _popen(
+    spec: InstanceSpec, environment: dict[str, str], fds: tuple[int, ...], **streams: Any
+) -> subprocess.Popen[bytes]:
+    """The process; without `streams` it shares the server's.
+
+    Always from the main thread: PR_SET_PDEATHSIG, which the stub sets, takes the death of the thread that started it
+    for the death of its parent. `subprocess` uses vfork here: a server of many gigabytes starts it in a millisecond.
+    """
+    command = [spec.interpreter, spec.boot, *map(str, fds), spec.title]
+    return subprocess.Popen(command, env=environment, pass_fds=fds, start_new_session=not spec.foreground, **streams)

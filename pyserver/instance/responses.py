@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.flight import Flight
 from pyserver.instance.layouts import BYTES_SIZE, ResponseLayouts
 from pyserver.instance.link import Link
+from pyserver.instance.memory import RequestMemory
 from pyserver.ipc.arena import Mapping
 from pyserver.ipc.messages import MessageError, Windows, unpack_json
-from pyserver.ipc.words import EXECUTING, control_words
-from pyserver.types import Parameter, Tensor
+from pyserver.ipc.words import CONTROL_BYTES, EXECUTING, HEARTBEAT, control_words
+from pyserver.types import Lease, Parameter, Tensor
 
 
 class ResponseLease:
@@ -28,6 +32,27 @@ class ResponseLease:
             link.give_back(self._offset, self._nbytes)
 
 
+class StreamLease:
+    """Holds one response of a stream, not the last: until its release it counts as unread."""
+
+    __slots__ = ("_flight", "_memory", "_of", "_row")
+
+    def __init__(self, flight: Flight, row: int, memory: RequestMemory, of: Lease | None) -> None:
+        flight.streamed = True
+        self._flight: Flight | None = flight
+        self._row = row
+        self._memory = memory
+        self._of = of
+
+    def release(self) -> None:
+        """Give its memory back and let the stub send another one; again for nothing."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.took(self._row, self._memory)
+            if self._of is not None:
+                self._of.release()
+
+
 class ResponseMemory:
     """The mapping of a response arena, and what its layouts mean. Views into it outlive the stub, and this object."""
 
@@ -42,6 +67,17 @@ class ResponseMemory:
     def begun(self) -> int:
         """The number of the payload that the stub executes, or executed last."""
         return self._control[EXECUTING]
+
+    def numbers(self, offset: int, count: int) -> Any:
+        """`count` 64-bit floats at `offset`, which the stub goes on writing; MessageError outside of the arena."""
+        if offset < CONTROL_BYTES or offset % 8 or not 0 < count < 1 << 16 or offset + 8 * count > self._size:
+            raise MessageError(f"{count} numbers at {offset} of an arena of {self._size}")
+        return self._view[offset : offset + 8 * count].cast("d")
+
+    @property
+    def heartbeat(self) -> int:
+        """What goes up while the stub loads its model."""
+        return self._control[HEARTBEAT]
 
     def close(self) -> None:
         """Let go of the memory now, not when the collector comes by; the views of answers keep it while they live."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BOOT = str(Path(__file__).parent.parent / "stub" / "boot.py")
-"""What the model's interpreter runs, with the arguments CHANNEL_FD REQUEST_FD RESPONSE_FD TITLE."""
+"""What the model's interpreter runs, with the arguments CHANNEL_FD REQUEST_FD RESPONSE_FD CALLS_FD TITLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,9 @@ class InstanceSpec:
     `name` is Triton's (`m_0_0`), `kind` is CPU, GPU, MODEL or AUTO. Directories and `model_file` are absolute paths;
     `model_file` is the model's own or its backend's. `environment` holds all the environment variables of the process.
     `response_bytes` bounds the memory that its responses may hold; 0 leaves it to the size of the arena. `ahead` is how
-    many payloads it is sent at least: 2 lets the next one lie ready while one is executed.
+    many payloads it is sent at least: 2 lets the next one lie ready while one is executed. While it loads it may show
+    no sign of life for `silence` seconds, and take `load_limit` seconds in all; 0 is for ever. `foreground` leaves it
+    the server's terminal.
     """
 
     name: str
@@ -35,6 +37,9 @@ class InstanceSpec:
     title: str = "pyserver stub"
     response_bytes: int = 0
     ahead: int = 1
+    silence: float = 0.0
+    load_limit: float = 0.0
+    foreground: bool = False
     boot: str = BOOT
 
     def load_fields(self, complete_config: bool) -> dict[str, object]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from pyserver.errors import ServerError
 from pyserver.instance.backoff import DEATHS, SECOND, WINDOW_NS, Backoff
-from pyserver.instance.instance import Instance
+from pyserver.instance.calls import Services
+from pyserver.instance.instance import Instance, WarmUp
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
@@ -21,6 +22,7 @@ class Supervisor:
 
     `on_change` is called when the instance becomes ready, when it stops being so, and when a start failed. `ready` says
     whether there is one to send to, `coming` whether there will be one soon, `reason` why there is none.
+    `warm_up` is what every instance does before it is ready.
     `first` is an instance that was started already, to complete the configuration: it is initialized with `spec`.
     """
 
@@ -32,12 +34,15 @@ class Supervisor:
         on_change: Callable[[Supervisor], None],
         first: Instance | None = None,
         backoff: Backoff | None = None,
+        services: Services | None = None,
     ) -> None:
         self.spec = spec
         self.reason = "it is loading"
         self.restarts = 0
+        self.warm_up: WarmUp | None = None
         self._requests = requests
         self._clock = clock
+        self._services = services
         self._on_change = on_change
         self._backoff = backoff or Backoff()
         self._loaded = first is not None
@@ -65,7 +70,7 @@ class Supervisor:
 
     async def initialize(self, timeout: float | None = None) -> None:
         """Let the first instance initialize: LoadError, with nothing left behind, if that fails."""
-        await self.instance.initialize(timeout)
+        await self.instance.initialize(timeout, self.warm_up)
 
     async def stop(self, timeout: float) -> None:
         """End the instance for good, as `Instance.stop` does."""
@@ -78,7 +83,7 @@ class Supervisor:
         await self.instance.stop(timeout)
 
     def _make(self) -> Instance:
-        return Instance(self.spec, self._requests, self._clock, self._changed)
+        return Instance(self.spec, self._requests, self._clock, self._changed, self._services)
 
     def _changed(self, instance: Instance) -> None:
         if instance.ready:
@@ -109,7 +114,7 @@ class Supervisor:
             self.restarts += 1
             try:
                 await self.instance.start()
-                await self.instance.initialize()
+                await self.instance.initialize(warm_up=self.warm_up)
             except (ServerError, OSError) as error:
                 delay = self._mourn(str(error))
                 self._on_change(self)

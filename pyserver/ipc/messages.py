@@ -48,7 +48,7 @@ HELLO = 16
 LOADED = 17
 """JSON: {"config": {...} or null}, or {"error": message, "traceback": text}."""
 INITIALIZED = 18
-"""JSON: {}, or {"error", "traceback"}."""
+"""JSON: {}, with is_ready (true) where the model has such a method, or {"error", "traceback"}."""
 RESPONSE = 19
 """An answer, or the error, to one request. Extras: parameters (an object), or, with an error, message and, where there
 is one, traceback."""
@@ -56,15 +56,42 @@ EXECUTED = 20
 """A payload's execute is over. Its inputs stay where they are until then, and until the last of its requests' final
 responses."""
 LOG = 21
-"""JSON: level (a number of `logging`'s), message, file, line."""
+"""JSON: level (a number of `logging`'s), message, file, line; requests: the ids of those it is about."""
 FINALIZED = 22
 """JSON: {}, or {"error", "traceback"}."""
 
+# On the second channel of an instance, by which its model asks the server: an EXECUTE, a payload of one request whose
+# inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled and what a request has; its
+# payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose outputs
+# lie in the request arena until the stub says FREE.
+CANCEL = 32
+"""JSON: key, of a call that nobody waits for any more. It still gets its final RESPONSE."""
+CONTROL = 33
+"""JSON: key, what (load, unload, ready, family, metric, value) and what that needs. Answered by CONTROLLED."""
+PROBED = 34
+"""JSON: key, and ready (a bool) or error: what the model's is_ready said."""
+CONTROLLED = 40
+"""JSON: key, and value, or code (an ErrorCode's number) and message."""
+PROBE = 41
+"""JSON: key. The server asks for the model's is_ready, which is called in a thread of its own."""
+
 SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE))
 STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, LOG, FINALIZED))
+CALLER_KINDS = frozenset((EXECUTE, FREE, CANCEL, CONTROL, PROBED))
+"""What a stub may say on the second channel."""
+CALLEE_KINDS = frozenset((RESPONSE, CONTROLLED, PROBE))
+"""What a server may say there."""
 
 FINAL = 1
 """A response's flag: the last one to its request."""
+EMPTY = 2
+"""A response's flag, beside FINAL: nothing but the end of a stream that has said all before."""
+RESCHEDULED = 4
+"""A response's flag, beside FINAL: no answer; the request is to be queued again."""
+DROPPED = 8
+"""An error's flag: nobody waited for the request any more before its execute began, and it never ran."""
+RAISED = 16
+"""An error's flag: execute failed as a whole, and said nothing of single requests."""
 OK = 255
 """A response's code where it is no error; otherwise it is an ErrorCode's number."""
 
@@ -111,13 +138,13 @@ def record(kind: int, body: bytes) -> bytes:
     return b"%b%b%b" % (_RECORD.pack(kind, len(body)), body, bytes(-len(body) % 8))
 
 
-def from_server(message: bytes) -> List[Tuple[Any, ...]]:
+def from_server(message: bytes, kinds: FrozenSet[int] = SERVER_KINDS) -> List[Tuple[Any, ...]]:
     """The records of a message to a stub, in order, all read before any is acted on.
 
     (EXECUTE, payload, [Request, ...]); (FREE, offsets); (kind, body) for the cold ones. MessageError for anything else.
     """
     records: List[Tuple[Any, ...]] = []
-    for kind, start, stop in _split(message, SERVER_KINDS):
+    for kind, start, stop in _split(message, kinds):
         if kind == EXECUTE:
             records.append((EXECUTE, *_execute(message, start, stop)))
         elif kind == FREE:
@@ -127,7 +154,7 @@ def from_server(message: bytes) -> List[Tuple[Any, ...]]:
     return records
 
 
-def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
+def from_stub(message: bytes, kinds: FrozenSet[int] = STUB_KINDS) -> List[Tuple[Any, ...]]:
     """The records of a message from a stub, in order, all read before any is acted on.
 
     (RESPONSE, key, code, flags, layout, windows, extras);
@@ -135,7 +162,7 @@ def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
     anything else.
     """
     records: List[Tuple[Any, ...]] = []
-    for kind, start, stop in _split(message, STUB_KINDS):
+    for kind, start, stop in _split(message, kinds):
         if kind == RESPONSE:
             records.append(_response(message, start, stop))
         elif kind == EXECUTED:
@@ -145,6 +172,16 @@ def from_stub(message: bytes) -> List[Tuple[Any, ...]]:
         else:
             records.append((kind, message[start:stop]))
     return records
+
+
+def from_caller(message: bytes) -> List[Tuple[Any, ...]]:
+    """The records of a message from a stub on the second channel, as `from_server` gives them."""
+    return from_server(message, CALLER_KINDS)
+
+
+def from_callee(message: bytes) -> List[Tuple[Any, ...]]:
+    """The records of a message to a stub on the second channel, as `from_stub` gives them."""
+    return from_stub(message, CALLEE_KINDS)
 
 
 def _split(message: bytes, kinds: FrozenSet[int]) -> Iterator[Tuple[int, int, int]]:

@@ -1,23 +1,22 @@
-"""How an instance's process is started: which interpreter runs which file, with which environment variables."""
+"""How an instance's process is started: which interpreter runs which file, of the model or of its backend."""
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyserver.errors import invalid, unsupported
+from pyserver.errors import ServerError, invalid
 from pyserver.instance.spec import InstanceSpec
+from pyserver.model.runtime import Runtime, Runtimes, explained
+from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
 from pyserver.repository.instances import InstanceEntry
 from pyserver.repository.repository import ModelFolder
-from pyserver.settings import Settings
+from pyserver.settings import Settings, available_cpus
 
-ENVIRONMENT_PARAMETER = "EXECUTION_ENV_PATH"
-INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
-FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_PRELOAD")
-"""Variables of the server's own environment that break another interpreter."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""How many threads numerical libraries start (torch goes by the first two): the CPUs, shared by a model's instances."""
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""
@@ -28,15 +27,31 @@ class Launch:
 
     def __init__(self, settings: Settings) -> None:
         self._backends = [*(Path(path).resolve() for path in settings.backend_directory), BUNDLED_BACKENDS]
-        self._response_bytes = settings.model_memory
+        self._settings = settings
+        self._cpus = available_cpus()
+        self._runtimes = Runtimes(settings)
+        self._equipped: dict[str, Runtime] = {}
+
+    async def equip(self, folder: ModelFolder, config: Any, report: Callable[[str], None]) -> None:
+        """Have the interpreter ready that runs the model: before any `spec` of it. ServerError if it can't be had.
+
+        `report` hears how far that is, and "" when it is done.
+        """
+        self._equipped[folder.name] = await self._runtimes.of(folder, config, report)
+        report("")
+
+    def explain(self, folder: ModelFolder, error: ServerError) -> None:
+        """Add to a failure to load what the model was run by."""
+        if folder.name in self._equipped:
+            explained(error, self._equipped[folder.name])
 
     def spec(
-        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry
+        self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry, count: int
     ) -> InstanceSpec:
-        """The spec of one instance; a ServerError if its backend or interpreter is not there."""
+        """The spec of one of `count` instances; a ServerError if its backend is not there."""
         directory = folder.path / str(version)
         backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
-        interpreter = self._interpreter(folder, config)
+        runtime = self._equipped[folder.name]
         return InstanceSpec(
             name=entry.name,
             kind=entry.kind,
@@ -48,11 +63,13 @@ class Launch:
             model_file=str(backend / "model.py" if backend else directory / config.default_model_filename),
             backend_directory=str(backend or ""),
             config_json=config_json,
-            interpreter=interpreter,
-            environment=_variables(interpreter),
-            title=f"pyserver stub {entry.name}",
-            response_bytes=self._response_bytes,
+            interpreter=runtime.interpreter,
+            environment={**_resources(max(1, self._cpus // count), entry.kind), **runtime.variables},
+            title=f"pyserver: {folder.name}/{version} {entry.name}",
+            response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
+            silence=self._settings.model_load_timeout_secs,
+            load_limit=self._settings.model_load_limit_secs,
         )
 
     def _backend(self, model: str, name: str) -> Path:
@@ -65,32 +82,12 @@ class Launch:
             f" (searched: {searched}; --backend-directory adds more)"
         )
 
-    def _interpreter(self, folder: ModelFolder, config: Any) -> str:
-        """The server's own, unless the model's parameters name another or an environment that holds one."""
-        named = (
-            config.parameters[INTERPRETER_PARAMETER].string_value if INTERPRETER_PARAMETER in config.parameters else ""
-        )
-        if ENVIRONMENT_PARAMETER in config.parameters:
-            environment = config.parameters[ENVIRONMENT_PARAMETER].string_value
-            path = Path(environment.replace("$$TRITON_MODEL_DIRECTORY", str(folder.path)))
-            if not path.is_dir():
-                raise unsupported(
-                    f"model '{folder.name}': {ENVIRONMENT_PARAMETER} '{environment}' is not a directory:"
-                    " packed environments are not supported yet"
-                )
-            named = str(path / "bin" / "python")
-        if not named:
-            return sys.executable
-        if not os.access(named, os.X_OK):
-            raise invalid(f"model '{folder.name}': interpreter '{named}' is not an executable file")
-        return named
 
-
-def _variables(interpreter: str) -> dict[str, str]:
-    variables = dict(os.environ)
-    if interpreter != sys.executable:
-        for name in FOREIGN:
-            variables.pop(name, None)
-        variables["PATH"] = str(Path(interpreter).parent) + os.pathsep + variables.get("PATH", os.defpath)
-        variables["PYTHONNOUSERSITE"] = "1"
+def _resources(threads: int, kind: str) -> dict[str, str]:
+    """The variables that share the machine among instances; what the operator has set counts for more."""
+    variables = dict.fromkeys(THREADS, str(threads))
+    if kind == "GPU":
+        # All of them, so that a model's `cuda:{model_instance_device_id}` is the device that it is meant to be.
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        variables[devices.VISIBLE] = ",".join(map(str, devices.gpus()))
     return variables

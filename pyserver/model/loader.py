@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pyserver.cache.cache import Cache
-from pyserver.errors import unsupported
-from pyserver.instance.instance import Instance
+from pyserver.errors import ServerError
+from pyserver.instance.calls import Services
+from pyserver.instance.instance import Instance, LoadError
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.ensemble.ensemble import Ensemble
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
-from pyserver.repository import complete, document, validate, versions
+from pyserver.model.plan import Plan
+from pyserver.model.seats import make_seats
+from pyserver.model.sequencing import read_initial_states
+from pyserver.model.signature import Signature
+from pyserver.model.warmup import Samples, WarmUp
+from pyserver.proto.model_config import ModelConfig
+from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
 from pyserver.repository.backends import ENSEMBLE
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings
 from pyserver.types import Clock
 
@@ -35,32 +44,102 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be started: a folder, its configuration as written, and the versions that the policy selects."""
-
-    folder: ModelFolder
-    config: Any
-    versions: tuple[int, ...]
-
-
 class Loader:
-    """Makes plans, and models from them. What it can't do is a ServerError."""
+    """Makes plans, and models from them. What it can't do is a ServerError.
 
-    def __init__(self, settings: Settings, clock: Clock, cache: Cache | None = None) -> None:
+    In the `foreground` a model has one instance, which has the terminal and all the time it wants.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        services: Services | None = None,
+        cache: Cache | None = None,
+        foreground: bool = False,
+    ) -> None:
         self._settings = settings
         self._cache = cache
+        self._foreground = foreground
         self._clock = clock
+        self._services = services
         self._slots = asyncio.Semaphore(settings.load_limit)
-        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes)
+        timeout_us = int(settings.default_queue_timeout_secs * 1e6)
+        self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes, timeout_us)
+        self._limiter = None
+        if settings.rate_limit != "off":
+            self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
 
-    async def plan(self, folder: ModelFolder, override: str | None) -> Plan:
-        """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override)
+    async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
+        """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt.
 
-    async def start(self, plan: Plan) -> list[Model]:
-        """Every version of the plan, ready to serve; if one fails, none."""
+        `disk` is the model's folder in the repository, None if it has none: `folder` itself, unless that was uploaded.
+        """
+        return await asyncio.get_running_loop().run_in_executor(None, self._plan, folder, override, disk)
+
+    async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
+        """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        if plan.config.platform == ENSEMBLE:
+            models: list[Model] = [self._ensemble(plan, version) for version in plan.versions]
+        else:
+            models = await self._equip_and_start(plan, report)
+        for model in models:
+            if self._cache is not None and model.config.response_cache.enable:
+                model.cache_with(self._cache)
+        return models
+
+    def _ensemble(self, plan: Plan, version: int) -> Ensemble:
+        """A model without instances, not linked yet."""
+        validate.check(plan.config)
+        text = document.to_json(plan.config)
+        return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
+
+    async def _equip_and_start(self, plan: Plan, report: Callable[[str], None]) -> list[Model]:
+        await self._launch.equip(plan.folder, plan.config, report)
+        try:
+            return await self._try_start(plan)
+        except ServerError as error:
+            self._launch.explain(plan.folder, error)
+            raise
+
+    async def _try_start(self, plan: Plan) -> list[Model]:
+        for left in range(self._settings.model_load_retry_count, 0, -1):
+            try:
+                return await self._start(plan)
+            except LoadError as error:
+                log.warning("model '%s' failed to load, %d more tries: %s", plan.folder.name, left, error.message)
+        return await self._start(plan)
+
+    async def resize(self, plan: Plan, model: Model) -> list[Supervisor]:
+        """Give `model` the instance groups of `plan`: start what is new beside the rest, or nothing if that fails.
+
+        Returns the places that it has no more, for the caller to stop. The others run on as they are.
+        """
+        config = ModelConfig()
+        config.CopyFrom(model.config)
+        config.ClearField("instance_group")
+        config.instance_group.MergeFrom(plan.config.instance_group)
+        specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
+        there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
+        model.seats.update(make_seats(config, self._limiter))
+        added = [self._supervisor(spec, model) for place, spec in specs.items() if place not in there]
+        await self._start_places(added)
+        kept = [supervisor for place, supervisor in there.items() if place in specs]
+        for supervisor in kept:
+            supervisor.spec = specs[_place(supervisor.spec)]
+        model.rearrange(config, document.to_json(config), [*kept, *added])
+        return [supervisor for place, supervisor in there.items() if place not in specs]
+
+    def _plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
+        seen = fingerprint.take(disk.path) if disk is not None else None  # first: a change meanwhile is one more change
+        known = devices.gpus()
+        config = configs.prepare(folder, override, self._settings.model_config_name, known)
+        devices.check(config, known)
+        chosen = tuple(versions.select(config, folder.versions()))
+        return Plan(folder, config, chosen, seen, override, uploaded=folder != disk)
+
+    async def _start(self, plan: Plan) -> list[Model]:
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
         try:
             return await all_or_error(tasks)
@@ -70,19 +149,7 @@ class Loader:
                     await task.result().stop(0.0)
             raise
 
-    def _plan(self, folder: ModelFolder, override: str | None) -> Plan:
-        config = configs.prepare(folder, override, self._settings.model_config_name)
-        _check_supported(config)
-        return Plan(folder, config, tuple(versions.select(config, folder.versions())))
-
     async def _start_version(self, plan: Plan, version: int) -> Model:
-        ensemble = plan.config.platform == ENSEMBLE
-        model = self._ensemble(plan, version) if ensemble else await self._start_instances(plan, version)
-        if self._cache is not None and model.config.response_cache.enable:
-            model.cache_with(self._cache)
-        return model
-
-    async def _start_instances(self, plan: Plan, version: int) -> Model:
         began = self._clock()
         memory = RequestMemory(plan.folder.name, self._settings.model_memory)
         try:
@@ -94,16 +161,10 @@ class Loader:
         model.load_seconds = (self._clock() - began) / 1e9
         return model
 
-    def _ensemble(self, plan: Plan, version: int) -> Ensemble:
-        """A model without instances, not linked yet."""
-        validate.check(plan.config)
-        text = document.to_json(plan.config)
-        return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
-
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
         """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore)
+        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore, self._services)
         async with self._slots:
             completed = await first.start(completing)
         try:
@@ -115,26 +176,59 @@ class Loader:
     async def _with_instances(
         self, plan: Plan, config: Any, version: int, memory: RequestMemory, first: Instance
     ) -> Model:
-        specs = self._specs(plan, config, version)
-        model = Model(plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock)
-        places = [Supervisor(specs[0], memory, self._clock, model.instance_changed, first)]
-        places += [Supervisor(spec, memory, self._clock, model.instance_changed) for spec in specs[1:]]
-        model.supervisors = places
+        try:
+            specs = self._specs(plan, config, version)
+            initial = await self._in_thread(read_initial_states, plan.folder.path, config)
+            model = Model(
+                plan.folder.name, version, config, specs[0].config_json, memory, self._limits, self._clock,
+                make_seats(config, self._limiter), self._limiter, initial,
+            )  # fmt: skip
+            if config.model_warmup:
+                model.warm_up = await self._warm_up(plan.folder.path, config, model)
+        except BaseException:
+            await first.stop(0.0)
+            raise
+        model.supervisors = [self._supervisor(specs[0], model, first)]
+        model.supervisors += [self._supervisor(spec, model) for spec in specs[1:]]
+        await self._start_places(model.supervisors)
+        return model
+
+    async def _start_places(self, places: Sequence[Supervisor]) -> None:
+        """All of them, or none."""
+        if not places:
+            return
         try:
             await all_or_error([asyncio.ensure_future(self._start_place(place)) for place in places])
         except BaseException:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
-        return model
+
+    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp:
+        signature = Signature.of(model.name, config)
+        samples = await self._in_thread(Samples, folder, config, signature, model.version)
+        return WarmUp(samples, model.statistics, self._clock)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)
 
     async def _start_place(self, place: Supervisor) -> None:
         async with self._slots:
             await place.load()
         await place.initialize()
 
+    def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
+        assert model.memory is not None, "only an ensemble has none, and it has no instances"
+        supervisor = Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
+        supervisor.warm_up = model.warm_up
+        return supervisor
+
     def _specs(self, plan: Plan, config: Any, version: int) -> list[InstanceSpec]:
         text = document.to_json(config)
-        return [self._launch.spec(plan.folder, config, text, version, entry) for entry in instances(config)]
+        entries = instances(config)
+        specs = [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
+        if self._foreground:
+            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0)]
+        return specs
 
 
 async def all_or_error(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
@@ -160,14 +254,13 @@ def _completed(config: Any, said: str | None) -> Any:
             "model '%s': auto_complete_config changed %s, which only its configuration file can",
             config.name, ", ".join(completion.ignored),
         )  # fmt: skip
-    _check_supported(completion.config)
     return completion.config
-
-
-def _check_supported(config: Any) -> None:
-    if config.HasField("sequence_batching"):
-        raise unsupported(f"model '{config.name}': sequence_batching is not supported yet")
 
 
 def _ignore(instance: Instance) -> None:
     """Nobody needs to know what becomes of an instance that is starting: `start` raises."""
+
+
+def _place(spec: InstanceSpec) -> tuple[str, str, str]:
+    """What makes an instance the same one before and after its model's groups have changed."""
+    return spec.name, spec.kind, spec.device_id

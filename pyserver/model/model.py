@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyserver.cache.cache import Cache
-from pyserver.errors import ServerError, unsupported
+from pyserver.errors import ErrorCode, ServerError
+from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
 from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
+from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
-from pyserver.payload import Pending
+from pyserver.model.stream import Stream
+from pyserver.model.stream_statistics import StreamStatistics
+from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
+
+DECOUPLED = "doesn't support models with decoupled transaction policy"
+
+
+class DecoupledError(ServerError):
+    """Who can take but one response has asked a model that gives any number."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(ErrorCode.UNSUPPORTED, f"{asked} {DECOUPLED}")
 
 
 class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
     `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `memory` is None for a
-    model without instances. `users` are the models, ensembles, that send it requests of their own.
+    model without instances. `calls` are the names of other models that it is known to call, `users` the models,
+    ensembles, that send it requests of their own.
     """
 
     def __init__(
@@ -38,6 +53,9 @@ class Model:
         memory: RequestMemory | None,
         limits: Limits,
         clock: Clock,
+        seats: Mapping[str, Seat] | None = None,
+        limiter: RateLimiter | None = None,
+        initial_states: Mapping[str, bytes] | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -47,18 +65,39 @@ class Model:
         self.load_seconds = 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self.statistics = Statistics()
-        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics)
+        self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
+        self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
         self.supervisors: list[Supervisor] = []
+        self.streams: set[Stream] = set()
+        self.memory = memory
+        self.calls: set[str] = set()
         self.users: weakref.WeakSet[Model] = weakref.WeakSet()
-        self._memory = memory
         self._signature = Signature.of(name, config)
+        self.seats = dict(seats or {})
+        self.warm_up: WarmUp | None = None
+        self._limiter = limiter
+        self._executors: dict[Supervisor, Executor] = {}
 
     @property
     def ready(self) -> bool:
         """Whether an instance lives that would run a request sent now."""
-        return any(supervisor.ready for supervisor in self.supervisors)
+        return any(found.ready and not self._seat(found).passive for found in self.supervisors)
+
+    async def probe(self) -> bool:
+        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
+        said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
+        return any(said)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its instances live."""
+        return all(supervisor.ready for supervisor in self.supervisors)
+
+    @property
+    def trouble(self) -> str:
+        """Why instances are missing; "" if none is."""
+        return "; ".join(found.reason for found in self.supervisors if not found.ready and found.reason)
 
     def infer(self, request: InferRequest, checked: int = 0) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once.
@@ -66,9 +105,7 @@ class Model:
         `checked` is the rows of a request that the cache has been asked about, and comes back.
         """
         if self.decoupled:
-            raise unsupported(
-                f"model '{self.name}': inference doesn't support models with decoupled transaction policy"
-            )
+            raise DecoupledError(f"this way to ask model '{self.name}'")
         rows = checked or self._signature.check(request)
         if self.cached is not None and not checked:
             return self.cached.infer(request, rows)
@@ -91,25 +128,83 @@ class Model:
         return self.config_json
 
     def cache_with(self, cache: Cache) -> None:
-        """Look requests up in `cache` before they are scheduled."""
+        """Look requests up in `cache` before they are scheduled; streams are not looked up."""
         self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
         self.cached.renew(self.identity)
 
+    def waits_for(self, pending: Pending | None) -> Sequence[Model]:
+        """The models that would have to answer before it does: those of an ensemble's steps that run for `pending` now,
+        or of all its steps (None).
+        """
+        return ()
+
+    def infer_stream(self, request: InferRequest) -> Stream:
+        """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
+        rows = self._signature.check(request)
+        stream = Stream(self)
+        nbytes = sum(len(tensor.data) for tensor in request.inputs)
+        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        self.streams.add(stream)
+        try:
+            self.scheduler.submit(stream.pending)
+        except BaseException:
+            self.streams.discard(stream)
+            raise
+        self.statistics.touch()
+        return stream
+
+    def streamed(self, stream: Stream, response: InferResponse, final: bool) -> None:
+        """A response of `stream` has come: count it, and give reshaped outputs their shape."""
+        if self._signature.reshapes:
+            self._signature.restore(response.outputs)
+        if self.decoupled:
+            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+        stream.count += 1
+        if final:
+            self.streams.discard(stream)
+
+    def abandon(self, stream: Stream) -> None:
+        """Nobody reads `stream` any more."""
+        self.streams.discard(stream)
+        self.scheduler.cancel(stream.pending)
+
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
-        return self._memory.reserve(nbytes, header) if self._memory is not None else None
+        return self.memory.reserve(nbytes, header) if self.memory is not None else None
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
+        if self._seat(supervisor).passive:
+            return
         if supervisor.ready:
-            self.scheduler.add(supervisor.instance)
+            self.scheduler.add(self._executor(supervisor))
             self.scheduler.open()
             return
-        self.scheduler.remove(supervisor.instance)
-        if not any(found.ready or found.coming for found in self.supervisors):
+        executor = self._executors.pop(supervisor, None)
+        if executor is not None:
+            self.scheduler.remove(executor)
+            if self._limiter is not None and isinstance(executor, LimitedExecutor):
+                self._limiter.leave(executor)
+        if not any((found.ready or found.coming) and not self._seat(found).passive for found in self.supervisors):
             error = self.unready(supervisor.reason)
             self.scheduler.close(error)
             self.scheduler.abandon(error)
+
+    def _seat(self, supervisor: Supervisor) -> Seat:
+        return self.seats.get(supervisor.spec.name, USUAL)
+
+    def _executor(self, supervisor: Supervisor) -> Executor:
+        executor: Executor = supervisor.instance
+        if self._limiter is not None:
+            executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
+        self._executors[supervisor] = executor
+        return executor
+
+    def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
+        """Take on other instance groups: `config` with them, and who fills them, already started."""
+        self.config = config
+        self.config_json = config_json
+        self.supervisors = supervisors
 
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
@@ -127,10 +222,10 @@ class Model:
         while not all(user.scheduler.idle for user in self.users) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.close(self.unready("it is being unloaded"))
-        while not self.scheduler.idle and self._loop.time() < deadline:
+        while (self.streams or not self.scheduler.idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
         await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
-        if self._memory is not None:
-            self._memory.close()
+        if self.memory is not None:
+            self.memory.close()

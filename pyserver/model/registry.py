@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pyserver.errors import invalid, not_found, unavailable
 from pyserver.model.model import Model
+from pyserver.model.plan import Plan
 
 
 class State(enum.Enum):
@@ -17,6 +18,9 @@ class State(enum.Enum):
     READY = "READY"
     UNLOADING = "UNLOADING"
     UNAVAILABLE = "UNAVAILABLE"
+
+
+UNLOADED = "unloaded"
 
 
 @dataclass(slots=True)
@@ -32,13 +36,44 @@ class VersionEntry:
         """Whether a request sent now would be executed."""
         return self.state is State.READY and self.model is not None and self.model.ready
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it should be ready: one that was unloaded in order need not be."""
+        return not (self.state is State.UNAVAILABLE and self.reason == UNLOADED)
+
+    def shown(self) -> tuple[State, str]:
+        """State and reason as the index shows them: a version without an instance that lives is not ready."""
+        if self.state is not State.READY or self.model is None or self.model.whole:
+            return self.state, self.reason
+        return (State.READY if self.model.ready else State.UNAVAILABLE), self.model.trouble
+
 
 @dataclass(slots=True)
 class ModelEntry:
-    """A model's versions, by number; a model that failed before any version was known has version 0 alone."""
+    """A model's versions, by number; a model that failed before any version was known has version 0 alone.
+
+    `plan` is what it serves from, None if it does not serve.
+    """
 
     name: str
     versions: dict[int, VersionEntry] = field(default_factory=dict)
+    plan: Plan | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that the plan asks for serves, with all its instances."""
+        serving = self.serving()
+        return (
+            self.plan is not None
+            and tuple(serving) == self.plan.versions
+            and all(model.whole for model in serving.values())
+        )
+
+    def loading(self, what: str) -> None:
+        """Say in the reason of the versions that are LOADING what they wait for."""
+        for found in self.versions.values():
+            if found.state is State.LOADING:
+                found.reason = what
 
     def serving(self) -> dict[int, Model]:
         """The models that take requests, by version, ascending."""

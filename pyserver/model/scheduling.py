@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
+from pyserver.errors import invalid
+from pyserver.model.sequencing import make_controls, make_states, sequence_policy
 from pyserver.scheduler.direct import DirectScheduler
 from pyserver.scheduler.dynamic import BatchKey, DynamicScheduler
 from pyserver.scheduler.policy import MICROSECOND, BatchPolicy, Limits, Priorities, QueuePolicy
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
+from pyserver.scheduler.sequence import SequenceScheduler
 from pyserver.types import Clock, InferRequest
+
+RETRY_PARAMETER = "RETRY_FAILED_BATCH"
+ADAPTIVE_PARAMETER = "ADAPTIVE_QUEUE_DELAY"
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def make_scheduler(
-    name: str, config: Any, limits: Limits, clock: Clock, call_at: CallAt, observer: Observer
+    name: str,
+    config: Any,
+    limits: Limits,
+    clock: Clock,
+    call_at: CallAt,
+    observer: Observer,
+    initial_states: Mapping[str, bytes] | None = None,
 ) -> Scheduler:
-    """The scheduler that a normalised ModelConfig message asks for."""
+    """The scheduler that a normalised ModelConfig message asks for; `initial_states` are what its data files hold."""
+    if config.HasField("sequence_batching"):
+        states = make_states(config, initial_states or {})
+        queue = RequestQueue(name, limits, unless_said(limits))
+        policy = sequence_policy(config)
+        key = batch_key(config)
+        return SequenceScheduler(name, queue, clock, call_at, observer, policy, key, make_controls(config), states)
     if not config.HasField("dynamic_batching") or not config.max_batch_size:
-        return DirectScheduler(name, RequestQueue(name, limits), clock, call_at, observer)
+        return DirectScheduler(name, RequestQueue(name, limits, unless_said(limits)), clock, call_at, observer)
     batching = config.dynamic_batching
-    queue = RequestQueue(name, limits, priorities(batching))
-    policy = BatchPolicy(
+    queue = RequestQueue(name, limits, priorities(batching, limits))
+    batch_policy = BatchPolicy(
         config.max_batch_size,
         tuple(sorted(batching.preferred_batch_size)),
         batching.max_queue_delay_microseconds * MICROSECOND,
         batching.preserve_ordering,
+        switched_on(config, ADAPTIVE_PARAMETER, False),
+        switched_on(config, RETRY_PARAMETER, not config.model_transaction_policy.decoupled),
     )
-    return DynamicScheduler(name, queue, clock, call_at, observer, policy, batch_key(config))
+    return DynamicScheduler(name, queue, clock, call_at, observer, batch_policy, batch_key(config))
 
 
-def priorities(batching: Any) -> Priorities:
+def switched_on(config: Any, parameter: str, default: bool) -> bool:
+    """A model parameter that is true or false; ServerError (INVALID_ARG) for any other text."""
+    if parameter not in config.parameters:
+        return default
+    text = config.parameters[parameter].string_value
+    if text.lower() not in _WORDS:
+        raise invalid(f"model '{config.name}': parameter {parameter} is '{text}', expected true or false")
+    return _WORDS[text.lower()]
+
+
+def unless_said(limits: Limits) -> Priorities:
+    """One level whose requests wait as long as the server's flags say, or they themselves."""
+    return Priorities(policy=QueuePolicy(timeout_us=limits.timeout_us, allow_timeout_override=True))
+
+
+def priorities(batching: Any, limits: Limits) -> Priorities:
     """The priority levels and queue policies of a ModelDynamicBatching message."""
     return Priorities(
         batching.priority_levels,
         batching.default_priority_level,
-        _policy(batching.default_queue_policy),
-        {level: _policy(policy) for level, policy in batching.priority_queue_policy.items()},
+        _policy(batching.default_queue_policy, limits),
+        {level: _policy(policy, limits) for level, policy in batching.priority_queue_policy.items()},
     )
 
 
@@ -71,10 +107,11 @@ def _name(tensor: Any) -> str:
     return str(tensor.name)
 
 
-def _policy(message: Any) -> QueuePolicy:
+def _policy(message: Any, limits: Limits) -> QueuePolicy:
+    timeout_us = message.default_timeout_microseconds
     return QueuePolicy(
         message.max_queue_size,
-        message.default_timeout_microseconds,
-        message.allow_timeout_override,
+        timeout_us or limits.timeout_us,
+        message.allow_timeout_override or not timeout_us,
         message.timeout_action == 1,
     )

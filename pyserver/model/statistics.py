@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.payload import Payload, Pending, Timing
+from pyserver.types import InferResponse
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
@@ -28,10 +29,16 @@ class Statistics:
         self.batches: dict[int, list[int]] = {}
 
     def executed(self, payload: Payload, timing: Timing, now_ns: int) -> None:
-        """Each request of a batch took as long as the whole batch; only those that succeeded count in durations."""
+        """Each request of a batch took as long as the whole batch; only those that succeeded count in durations.
+
+        Fillers, and those that will run again, count in the batch alone; those cancelled before it began nowhere.
+        """
         started, input_ns, infer_ns, output_ns = timing
         rows = 0
         for pending in payload.pendings:
+            if pending.payload is not payload:
+                rows += 0 if pending.cancelled else pending.rows
+                continue
             rows += pending.rows
             if pending.failed:
                 self._failed("BACKEND", pending, now_ns)
@@ -44,8 +51,9 @@ class Statistics:
             self.input_ns += input_ns
             self.infer_ns += infer_ns
             self.output_ns += output_ns
-        self.execution_count += 1
-        self._batch(rows, timing)
+        if rows:
+            self.execution_count += 1
+            self._batch(rows, timing)
 
     def rejected(self, pending: Pending, now_ns: int) -> None:
         """Refused: the queue was full."""
@@ -75,6 +83,9 @@ class Statistics:
     def cache_inserted(self, ns: int) -> None:
         """Its answer was: Triton counts this with the miss."""
         self.miss_ns += ns
+
+    def streamed(self, index: int, pending: Pending, response: InferResponse, final: bool, now_ns: int) -> None:
+        """Response number `index` of a stream: counted for decoupled models alone."""
 
     def touch(self) -> None:
         """A request was accepted: remember when (milliseconds since the epoch)."""

@@ -7,7 +7,7 @@ from typing import Any
 from pyserver.core import wire
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.proto import inference as pb
-from pyserver.protocol.grpc_parameters import NONE, decode_parameters, own_parameters, wrong_type
+from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters, own_parameters, wrong_type
 from pyserver.types import Buffer, InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
 
 FINAL = "triton_final_response"
@@ -37,7 +37,8 @@ def decode(data: bytes) -> InferRequest:
         custom, priority, timeout_us, correlation_id, flags = decode_parameters(given) if given else NONE
         return InferRequest(
             message.model_name, message.model_version, message.id, _inputs(message), _outputs(message.outputs),
-            custom or {}, True, False, priority, timeout_us, correlation_id, flags,
+            custom or {}, True, False, priority, timeout_us, correlation_id, flags, None,
+            bool(given and given.get(EMPTY_FINAL_RESPONSE)),
         )  # fmt: skip
     except ServerError as error:
         raise BadRequestError(error, message) from None
@@ -146,11 +147,16 @@ def encode_stream(response: InferResponse, final: bool) -> bytes:
     )
 
 
-def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | None = None) -> bytes:
+def encode_stream_item(item: tuple[InferResponse, bool]) -> bytes:
+    """`encode_stream` of one of the items of a stream."""
+    return encode_stream(*item)
+
+
+def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | None = None, final: bool = True) -> bytes:
     """A ModelStreamInferResponse with an error. `model` (name, version) is None for a request that was refused at once;
-    otherwise the error is the last answer to its request.
+    otherwise `final` says whether the error is the last answer to its request.
     """
     head: bytes = pb.ModelStreamInferResponse(error_message=error.message).SerializeToString()
     name, version = model or ("", "")
-    answer = wire.encode_response(name, version, id, {FINAL: True} if model else None, [], [], True)
+    answer = wire.encode_response(name, version, id, {FINAL: final} if model else None, [], [], True)
     return head + answer

@@ -43,8 +43,8 @@ class ModelSample:
     """The counters of one model version since it was loaded, durations in nanoseconds.
 
     `failures` counts by reason (one of REASONS; those absent are 0); `inferences` counts batch items, `executions` the
-    calls of the model; `pending` requests wait in its queue now. `tags` are further labels (the config's metric_tags).
-    `cached` is None for a model without response cache.
+    calls of the model; `pending` requests of `pending_bytes` wait in its queue now. `tags` are further labels (the
+    config's metric_tags). `cached` is None for a model without response cache.
     """
 
     model: str
@@ -59,6 +59,7 @@ class ModelSample:
     compute_infer_ns: int = 0
     compute_output_ns: int = 0
     pending: int = 0
+    pending_bytes: int = 0
     load_seconds: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
     cached: CachedSample | None = None
@@ -129,6 +130,12 @@ _MODEL_FAMILIES = (
         "gauge",
         "Requests waiting in the queue, not yet executing.",
         lambda sample: sample.pending,
+    ),
+    _Family(
+        "pyserver_pending_request_bytes",
+        "gauge",
+        "Bytes of the inputs of requests waiting in the queue.",
+        lambda sample: sample.pending_bytes,
     ),
     _Family(
         "nv_model_load_duration_secs",

@@ -45,17 +45,18 @@ def read_config(folder: ModelFolder, config_name: str = "") -> ModelConfig:
     The result has a name, and a backend or platform. ServerError (INVALID_ARG) as for `pbtxt.read`, and for another
     model's name.
     """
-    path = _config_path(folder, config_name)
+    path = path_of(folder, config_name)
     config = model_config.ModelConfig() if path is None else pbtxt.read(path)
-    return _named(folder, config)
+    return named(folder, config)
 
 
 def read_override(folder: ModelFolder, text: str) -> ModelConfig:
     """Read a configuration that came with a load request, as JSON."""
-    return _named(folder, document.from_json(text))
+    return named(folder, document.from_json(text))
 
 
-def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
+def path_of(folder: ModelFolder, config_name: str) -> Path | None:
+    """The file that configures a model, None if it has none; ServerError (INVALID_ARG) if that can't be one."""
     names = ["config.pbtxt"]
     if config_name:
         check_name(config_name)
@@ -73,7 +74,8 @@ def _config_path(folder: ModelFolder, config_name: str) -> Path | None:
     return None
 
 
-def _named(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+def named(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+    """The configuration with its name and backend filled in; ServerError (INVALID_ARG) if they can't be."""
     if config.name and config.name != folder.name:
         raise invalid(
             f"unexpected directory name '{folder.name}' for model '{config.name}',"

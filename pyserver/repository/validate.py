@@ -51,9 +51,10 @@ def check_settings(config: ModelConfig) -> None:
     _check(config, _SETTINGS)
 
 
-def problems(config: ModelConfig) -> list[str]:
-    """Return all that is wrong with a configuration."""
-    return [problem for rule in (*_SETTINGS, *_TENSORS) for problem in rule(config)]
+def problems(config: ModelConfig, settings_only: bool = False) -> list[str]:
+    """Return all that is wrong with a configuration, inputs and outputs aside where the model may complete them."""
+    rules = _SETTINGS if settings_only else (*_SETTINGS, *_TENSORS)
+    return [problem for rule in rules for problem in rule(config)]
 
 
 def _check(config: ModelConfig, rules: Sequence[Rule]) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pyserver.payload import Pending
-from pyserver.scheduler.scheduler import Scheduler
+from pyserver.scheduler.queue import RequestQueue
+from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
+from pyserver.types import Clock
 
 
 class DirectScheduler(Scheduler):
     """Hands each request to an executor as soon as one has room; until then it waits."""
 
+    def __init__(self, model: str, queue: RequestQueue, clock: Clock, call_at: CallAt, observer: Observer) -> None:
+        super().__init__(model, queue, clock, call_at, observer)
+        self._timed = queue.timed
+
     def submit(self, pending: Pending) -> None:
         """As any scheduler's; with room and nobody waiting the queue is not touched at all."""
         if self._closed is None and not len(self._queue):
             executor = self._least_loaded(pending.arrived_ns)
-            if executor is not None:
+            # What has a deadline and may not begin at once goes through the queue, which watches it.
+            if executor is not None and not (executor.load and (self._timed or pending.request.timeout_us)):
                 self._send([pending], executor)
                 return
         super().submit(pending)

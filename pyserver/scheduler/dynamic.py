@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable, Hashable
 
 from pyserver.errors import ServerError
-from pyserver.payload import Executor, Payload, Pending, Timing
+from pyserver.payload import Executor, Payload, Pending, Raised, Timing
+from pyserver.scheduler.adaptive import AdaptiveDelay
+from pyserver.scheduler.ordering import Ordering
 from pyserver.scheduler.policy import BatchPolicy
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
@@ -19,6 +21,12 @@ from pyserver.types import Clock, InferRequest, InferResponse
 
 BatchKey = Callable[[InferRequest], Hashable]
 """Requests with equal keys may share a batch."""
+
+
+class Retry(Payload):
+    """One request of a batch that failed as a whole, on its second and last try, alone."""
+
+    __slots__ = ()
 
 
 class DynamicScheduler(Scheduler):
@@ -38,11 +46,41 @@ class DynamicScheduler(Scheduler):
         self._policy = policy
         self._preferred = frozenset(policy.preferred)
         self._key = key
-        self._order: deque[Pending] = deque()
-        self._held: dict[Pending, list[Callable[[], None]]] = {}
+        self._ordering = Ordering() if policy.preserve_ordering else None
         self._wait_until = 0
+        self._freed_ns = 0
+        self._worth_ns = 0
+        self._singly: deque[Pending] = deque()  # to be retried, each alone
+        self._adaptive = AdaptiveDelay() if policy.adaptive else None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait, those that will be retried among them."""
+        return super().waiting + len(self._singly)
+
+    @property
+    def idle(self) -> bool:
+        """As any scheduler's."""
+        return super().idle and not self._singly
+
+    def submit(self, pending: Pending) -> None:
+        """As any scheduler's."""
+        if self._adaptive is not None:
+            self._adaptive.arrived(pending.arrived_ns, pending.rows)
+        super().submit(pending)
+
+    def abandon(self, error: ServerError) -> None:
+        """As any scheduler's."""
+        super().abandon(error)
+        now = self._clock()
+        while self._singly:
+            pending = self._singly.popleft()
+            self._observer.lost(pending, now)
+            self.failed(pending, error)
 
     def _pump(self, now_ns: int) -> None:
+        if self._singly:
+            self._retry(now_ns)
         queue = self._queue
         while len(queue):
             executor = self._least_loaded(now_ns)
@@ -56,11 +94,42 @@ class DynamicScheduler(Scheduler):
                 if executor.load:
                     return
                 oldest = next(iter(queue))
-                self._wait_until = oldest.arrived_ns + self._policy.max_delay_ns
+                self._wait_until = self._latest(oldest)
                 if now_ns < self._wait_until:
                     self._wake_at(self._wait_until)
                     return
             self._dispatch(count, executor)
+
+    def _latest(self, oldest: Pending) -> int:
+        """When the batch of `oldest` goes, however small it is.
+
+        Those whose answers have just gone out are often the next to ask: a batch that outwaited its delay behind a busy
+        instance waits for them once more, for half an execution at most. Two crowds that take turns become one batch.
+        """
+        delay = self._delay_ns()
+        return max(oldest.arrived_ns + delay, self._freed_ns + min(delay, self._worth_ns))
+
+    def _delay_ns(self) -> int:
+        policy = self._policy
+        if self._adaptive is None:
+            return policy.max_delay_ns
+        return self._adaptive.delay_ns(self._queue.rows, policy.goal, policy.max_delay_ns)
+
+    def _retry(self, now_ns: int) -> None:
+        """Send what is to run alone, before anything else."""
+        while self._singly:
+            executor = self._least_loaded(now_ns)
+            if executor is None:
+                return
+            pending = self._singly.popleft()
+            if pending.cancelled:
+                pending.done = True
+                self._observer.cancelled(pending, now_ns)
+                continue
+            payload = Retry([pending], self)
+            payload.executor = executor
+            self.running += 1
+            executor.execute(payload)
 
     def _form(self) -> tuple[int, bool]:
         """How many requests from the head of the queue make the next batch, and whether waiting could not better it."""
@@ -84,51 +153,51 @@ class DynamicScheduler(Scheduler):
         batch: list[Pending] = []
         while len(batch) < count and (pending := self._queue.pop()) is not None:
             batch.append(pending)
-        if self._policy.preserve_ordering:
-            self._order.extend(batch)
+        if self._ordering is not None:
+            self._ordering.sent(batch)
         self._wait_until = 0
         self._send(batch, executor)
 
-    # preserve_ordering: an answer is held until all that were sent before it have had theirs.
-
     def answered(self, pending: Pending, response: InferResponse, final: bool) -> None:
         """Pass an answer on, in order if so configured."""
-        if not self._policy.preserve_ordering:
+        if self._ordering is None:
             super().answered(pending, response, final)
             return
         pending.done = pending.done or final
-        self._tell(pending, lambda: pending.reply.answer(response, final))
+        self._ordering.tell(pending, lambda: pending.reply.answer(response, final))
 
     def failed(self, pending: Pending, error: ServerError) -> None:
-        """Pass a failure on, in order if so configured."""
-        if pending.payload is None or not self._policy.preserve_ordering:
+        """Pass a failure on, in order if so configured; or try again alone what failed in company."""
+        payload = pending.payload
+        if self._policy.retry and isinstance(error, Raised) and payload is not None and len(payload.pendings) > 1:
+            pending.payload = None
+            self._singly.append(pending)
+        elif payload is None or self._ordering is None:
             super().failed(pending, error)
-            return
-        pending.done = pending.failed = True
-        self._tell(pending, lambda: pending.reply.fail(error))
+        else:
+            pending.done = pending.failed = True
+            self._ordering.tell(pending, lambda: pending.reply.fail(error))
 
     def returned(self, payload: Payload) -> None:
-        """What comes back is in no order any more until it is sent again."""
-        for pending in payload.pendings:
-            if pending in self._order:
-                self._order.remove(pending)
+        """As any scheduler's; what was to run alone still does."""
+        if isinstance(payload, Retry):
+            self.running -= 1
+            payload.pendings[0].payload = None
+            self._singly.appendleft(payload.pendings[0])
+            self._pump(self._clock())
+            return
+        if self._ordering is not None:
+            self._ordering.returned(payload.pendings)
         super().returned(payload)
-        self._release()
 
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """As any scheduler's; whoever was cancelled holds nobody up."""
+        if self._adaptive is not None and timing is not None:
+            self._adaptive.executed(timing.infer_ns)
+        self._freed_ns = self._clock()
+        self._worth_ns = timing.infer_ns >> 1 if timing is not None else 0
         super().executed(payload, timing)
-        self._release()
-
-    def _tell(self, pending: Pending, outcome: Callable[[], None]) -> None:
-        self._held.setdefault(pending, []).append(outcome)
-        self._release()
-
-    def _release(self) -> None:
-        while self._order:
-            head = self._order[0]
-            for outcome in self._held.pop(head, ()):
-                outcome()
-            if not head.done:
-                return
-            self._order.popleft()
+        if self._singly:
+            self._pump(self._clock())
+        if self._ordering is not None:
+            self._ordering.release()

@@ -10,10 +10,13 @@ MICROSECOND = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may wait for one model: requests, and bytes of their inputs."""
+    """How much may wait for one model: requests, and bytes of their inputs; and how long (0 for ever) where its
+    configuration doesn't say.
+    """
 
     requests: int
     nbytes: int
+    timeout_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,11 @@ class QueuePolicy:
     def deadline(self, arrived_ns: int, asked_us: int) -> int:
         """When (monotonic nanoseconds) a request that asks for a time-out of `asked_us` expires; 0 for never.
 
-        As in Triton an override only shortens: without a default there is none, and a longer one is passed over.
+        As in Triton an override of the model's default only shortens it, and has to be allowed. Where the model has
+        none the request's own holds (Triton passes it over).
         """
         timeout = self.timeout_us
-        if self.allow_timeout_override and 0 < asked_us < timeout:
+        if not timeout or (self.allow_timeout_override and 0 < asked_us < timeout):
             timeout = asked_us
         return arrived_ns + timeout * MICROSECOND if timeout else 0
 
@@ -62,12 +66,17 @@ class Priorities:
 class BatchPolicy:
     """How batches form (ModelDynamicBatching): at most `max_rows` rows; `preferred` sizes, ascending; how long the
     oldest request may wait for company.
+
+    `adaptive` chooses that time from what is measured, `max_delay_ns` (if there is one) being the most. With `retry`
+    the requests of a batch that failed as a whole run once more, each alone.
     """
 
     max_rows: int
     preferred: tuple[int, ...] = ()
     max_delay_ns: int = 0
     preserve_ordering: bool = False
+    adaptive: bool = False
+    retry: bool = False
 
     @property
     def goal(self) -> int:

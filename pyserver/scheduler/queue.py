@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pyserver.errors import ServerError, unavailable
 from pyserver.payload import Pending
 from pyserver.scheduler.policy import Limits, Priorities, QueuePolicy
 
 RETRY_AFTER = 1.0
+_FEW = 64
 
 
 class Level:
@@ -30,7 +31,10 @@ class RequestQueue:
     """Requests that wait. `len`, `rows` and `nbytes` count those that somebody still waits for.
 
     Whoever leaves from the middle (cancelled, expired) is marked, counted out at once, and passed over later.
+    `ahead` names those who have left and not begun: for a level's `max_queue_size` they wait still.
     """
+
+    ahead: Callable[[], list[Pending]] = staticmethod(list)
 
     def __init__(self, model: str, limits: Limits, priorities: Priorities | None = None) -> None:
         self._model = model
@@ -39,10 +43,16 @@ class RequestQueue:
         self._levels: dict[int, Level] = {}
         self._order: list[Level] = []
         self._expiries: list[tuple[int, int, Pending]] = []
+        self._sparse = _FEW
         self._numbers = itertools.count()
         self._live = 0
         self.rows = 0
         self.nbytes = 0
+
+    @property
+    def timed(self) -> bool:
+        """Whether every request has a deadline."""
+        return bool(self._priorities.policy.timeout_us)
 
     def __len__(self) -> int:
         return self._live
@@ -56,14 +66,23 @@ class RequestQueue:
 
     def push(self, pending: Pending) -> None:
         """Take `pending`; a ServerError (UNAVAILABLE) that says what is full when there is no room for it."""
+        self.admit(pending).items.append(pending)
+
+    def admit(self, pending: Pending) -> Level:
+        """As `push`, but for its place in the order, which is the caller's business: `forget` takes it out."""
         number = self._priorities.level(pending.request.priority)
         level = self._levels.get(number) or self._make_level(number)
         self._check_room(pending, level)
-        level.items.append(pending)
         self._count(pending, level, 1)
         pending.deadline_ns = level.policy.deadline(pending.arrived_ns, pending.request.timeout_us)
         if pending.deadline_ns:
-            heapq.heappush(self._expiries, (pending.deadline_ns, next(self._numbers), pending))
+            self._watch(pending)
+        return level
+
+    def readmit(self, pending: Pending) -> None:
+        """As `admit`, for one that was accepted before: never refused."""
+        number = self._priorities.level(pending.request.priority)
+        self._count(pending, self._levels.get(number) or self._make_level(number), 1)
 
     def push_back(self, pendings: Iterable[Pending]) -> None:
         """Put requests that were accepted before ahead of all others of their level, in their order; never refused."""
@@ -72,6 +91,13 @@ class RequestQueue:
             level = self._levels.get(number) or self._make_level(number)
             level.items.appendleft(pending)
             self._count(pending, level, 1)
+
+    def requeue(self, pending: Pending) -> None:
+        """Put a request that was accepted before behind all others of its level; never refused."""
+        number = self._priorities.level(pending.request.priority)
+        level = self._levels.get(number) or self._make_level(number)
+        level.items.append(pending)
+        self._count(pending, level, 1)
 
     def pop(self) -> Pending | None:
         """The next request to be served, or None."""
@@ -89,14 +115,20 @@ class RequestQueue:
         self._count(pending, self._levels[self._priorities.level(pending.request.priority)], -1)
 
     def expired(self, now_ns: int) -> list[Pending]:
-        """Take out those whose time is over and who are to be rejected; put back those who are to be delayed."""
+        """Those whose time is over and who are to be rejected, taken out; who is to be delayed goes to the end.
+
+        Among them are those who have left already, and may have begun: whoever sent them knows.
+        """
         rejected = []
         while self._expiries and self._expiries[0][0] <= now_ns:
             pending = heapq.heappop(self._expiries)[2]
-            if not pending.waiting:
+            if _over(pending):
                 continue
             level = self._levels[self._priorities.level(pending.request.priority)]
-            if level.policy.delay:
+            if not pending.waiting:
+                if not level.policy.delay:
+                    rejected.append(pending)
+            elif level.policy.delay:
                 level.items.remove(pending)
                 level.delayed.append(pending)
             else:
@@ -107,7 +139,7 @@ class RequestQueue:
     def next_expiry(self) -> int:
         """When (monotonic nanoseconds) the next request expires; 0 for never."""
         expiries = self._expiries
-        while expiries and not expiries[0][2].waiting:
+        while expiries and _over(expiries[0][2]):
             heapq.heappop(expiries)
         return expiries[0][0] if expiries else 0
 
@@ -118,6 +150,15 @@ class RequestQueue:
             taken.append(pending)
         return taken
 
+    def _watch(self, pending: Pending) -> None:
+        """Remember when it expires; forget, now and then, those who were served long before."""
+        expiries = self._expiries
+        heapq.heappush(expiries, (pending.deadline_ns, next(self._numbers), pending))
+        if len(expiries) > self._sparse:
+            expiries[:] = [entry for entry in expiries if not _over(entry[2])]
+            heapq.heapify(expiries)
+            self._sparse = 2 * len(expiries) + _FEW
+
     def _make_level(self, number: int) -> Level:
         self._levels[number] = level = Level(self._priorities.policy_of(number))
         self._order = [self._levels[key] for key in sorted(self._levels)]
@@ -125,8 +166,8 @@ class RequestQueue:
 
     def _check_room(self, pending: Pending, level: Level) -> None:
         most = level.policy.max_queue_size
-        if most and level.live >= most:
-            raise self._full(pending, f"{level.live} requests wait, max_queue_size is {most}")
+        if most and (waiting := level.live + self._ahead_of(level)) >= most:
+            raise self._full(pending, f"{waiting} requests wait, max_queue_size is {most}")
         limits = self._limits
         if self._live >= limits.requests:
             raise self._full(pending, f"{self._live} requests wait, --max-queue-requests allows {limits.requests}")
@@ -136,6 +177,12 @@ class RequestQueue:
                 f"{self.nbytes} bytes wait and this request has {pending.nbytes},"
                 f" --max-queue-bytes allows {limits.nbytes}",
             )
+
+    def _ahead_of(self, level: Level) -> int:
+        ahead = self.ahead()
+        if len(self._levels) == 1:
+            return len(ahead)
+        return sum(self._levels[self._priorities.level(other.request.priority)] is level for other in ahead)
 
     def _full(self, pending: Pending, what: str) -> ServerError:
         request = pending.request.id or "<id_unknown>"
@@ -148,3 +195,7 @@ class RequestQueue:
         self._live += sign
         self.rows += sign * pending.rows
         self.nbytes += sign * pending.nbytes
+
+
+def _over(pending: Pending) -> bool:
+    return pending.done or pending.cancelled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.errors import ErrorCode, ServerError, internal, unavailable
 from pyserver.payload import Executor, Payload, Pending, Timing
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.types import Clock, InferResponse
@@ -55,16 +55,17 @@ class Scheduler:
         self._alarm: Alarm | None = None
         self._alarm_ns = 0
         self.running = 0
+        queue.ahead = self._ahead
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
-        return len(self._queue)
+        """Requests that wait: in the queue, or sent ahead and not begun."""
+        return len(self._queue) + len(self._ahead())
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of their inputs."""
-        return self._queue.nbytes
+        return self._queue.nbytes + sum([pending.nbytes for pending in self._ahead()])
 
     @property
     def idle(self) -> bool:
@@ -91,7 +92,7 @@ class Scheduler:
             self._observer.rejected(pending, pending.arrived_ns)
             raise
         self._pump(pending.arrived_ns)
-        if pending.waiting and pending.deadline_ns:
+        if pending.deadline_ns:
             self._wake_at(pending.deadline_ns)
 
     def cancel(self, pending: Pending) -> None:
@@ -104,6 +105,10 @@ class Scheduler:
             self._observer.cancelled(pending, self._clock())
         elif pending.payload is not None and pending.payload.executor is not None:
             pending.payload.executor.cancel(pending)
+
+    def wake(self) -> None:
+        """An executor that had no room may have some now."""
+        self._pump(self._clock())
 
     def close(self, error: ServerError) -> None:
         """Refuse what comes from now on with `error`; what was accepted still runs."""
@@ -133,6 +138,24 @@ class Scheduler:
         pending.done = pending.failed = True
         pending.reply.fail(error)
 
+    def dropped(self, pending: Pending) -> None:
+        """A request that was cancelled after it was sent has not run."""
+        pending.payload = None
+        if pending.cancelled and not pending.done:
+            pending.done = True
+            self._observer.cancelled(pending, self._clock())
+        elif not pending.done:
+            self.failed(pending, internal(f"model '{self._model}': a request was dropped that nobody had cancelled"))
+
+    def rescheduled(self, pending: Pending) -> None:
+        """The model wants `pending` again: it goes behind what waits."""
+        pending.payload = None
+        if pending.cancelled:
+            pending.done = True
+            self._observer.cancelled(pending, self._clock())
+        else:
+            self._queue.requeue(pending)
+
     def executed(self, payload: Payload, timing: Timing | None) -> None:
         """An executor has room again."""
         self.running -= 1
@@ -141,7 +164,8 @@ class Scheduler:
             self._observer.executed(payload, timing, now)
         else:
             for pending in payload.pendings:
-                self._observer.lost(pending, now)
+                if pending.payload is payload:
+                    self._observer.lost(pending, now)
         # Who is done points at each other no more: memory comes back without the garbage collector.
         for pending in payload.pendings:
             if pending.done:
@@ -192,10 +216,24 @@ class Scheduler:
         self._alarm = None
         now = self._clock()
         for pending in self._queue.expired(now):
-            self._observer.rejected(pending, now)
-            self.failed(pending, unavailable(f"Request timeout expired in the queue of model '{self._model}'"))
+            self._expire(pending, now)
         self._pump(now)
         self._wake_at(self._queue.next_expiry())
+
+    def _expire(self, pending: Pending, now_ns: int) -> None:
+        """The time of `pending` is over: reject it, unless it runs already."""
+        if pending.payload is not None:
+            executor = pending.payload.executor
+            if executor is None or not executor.withdraw(pending):
+                return
+            pending.cancelled, pending.payload = True, None
+        self._observer.rejected(pending, now_ns)
+        pending.done = pending.failed = True
+        pending.reply.fail(unavailable(f"Request timeout expired in the queue of model '{self._model}'"))
+
+    def _ahead(self) -> list[Pending]:
+        """What was sent and has not begun."""
+        return [pending for executor in self._executors for pending in executor.ahead()]
 
 
 def closed(model: str, why: str) -> ServerError:

@@ -35,7 +35,7 @@ class Answers:
     def __init__(self, arena: Arena, reclaim: Callable[[], None]) -> None:
         self._arena = arena
         self._map = arena.map
-        self._reclaim = reclaim
+        self.reclaim = reclaim
         self._layouts = Layouts()
         self._lock = threading.RLock()
 
@@ -50,36 +50,48 @@ class Answers:
         with self._lock:
             self._arena.trim(now_ns)
 
+    def cells(self, count: int) -> tuple[int, Any]:
+        """Offset and memory of `count` numbers (64-bit floats, 0 at first) that the server reads when it likes."""
+        offset = self._allocated(8 * count)
+        block = self._arena.view[offset : offset + 8 * count]
+        block[:] = bytes(8 * count)
+        return offset, block.cast("d")
+
     def response(
         self, key: int, response: InferenceResponse, wanted: frozenset[str] | None, flags: int = FINAL
     ) -> bytes:
         """The record that answers request `key`: the outputs in `wanted` (None: all), or an error if they cannot be."""
         error = response._error
         if error is not None:
-            return self.error(key, error.code(), error.message())
+            return self.error(key, error.code(), error.message(), flags=flags)
         tensors = response._tensors
         if wanted is not None and not (len(tensors) == 1 and tensors[0]._name in wanted):
             tensors = [tensor for tensor in tensors if tensor._name in wanted]
         try:
-            layout, windows = self._written(tensors)
+            layout, windows = self.written(tensors)
         except ArenaFull as full:
             message = f"the outputs need {full.nbytes} bytes, and the instance may hold {full.budget} at a time"
-            return self.error(key, ErrorCode.UNAVAILABLE, message)
+            return self.error(key, ErrorCode.UNAVAILABLE, message, flags=flags)
         except Exception as broken:
-            return self.error(key, ErrorCode.INTERNAL, f"Failed to send the outputs: {type(broken).__name__}: {broken}")
+            message = f"Failed to send the outputs: {type(broken).__name__}: {broken}"
+            return self.error(key, ErrorCode.INTERNAL, message, flags=flags)
         if response._parameters:
             extras = json.dumps({"parameters": response._parameters}).encode()
             return pack_response(key, OK, flags, layout, windows, extras)
         return pack_response(key, OK, flags, layout, windows)
 
-    def error(self, key: int, code: int, message: str, traceback: str = "") -> bytes:
-        """The record that says why request `key` has no answer; it is final."""
+    def error(self, key: int, code: int, message: str, traceback: str = "", flags: int = FINAL) -> bytes:
+        """The record that says why request `key` has no answer; the last one, unless it is one of a stream."""
         extras: dict[str, Any] = {"message": message}
         if traceback:
             extras["traceback"] = traceback
-        return pack_response(key, int(code), FINAL, _NO_TENSORS, (), json.dumps(extras).encode())
+        return pack_response(key, int(code), flags, _NO_TENSORS, (), json.dumps(extras).encode())
 
-    def _written(self, tensors: list[Tensor]) -> tuple[bytes, tuple[int, ...]]:
+    def nothing(self, key: int, flags: int) -> bytes:
+        """The record that answers request `key` by its flags alone."""
+        return pack_response(key, OK, flags, _NO_TENSORS, ())
+
+    def written(self, tensors: list[Tensor]) -> tuple[bytes, tuple[int, ...]]:
         """Write the tensors side by side into one block; return their layout and windows."""
         if len(tensors) == 1:
             spec, data, size = tensors[0]._packed()
@@ -112,5 +124,5 @@ class Answers:
             try:
                 return self._arena.allocate(nbytes)
             except ArenaFull:
-                self._reclaim()
+                self.reclaim()
                 return self._arena.allocate(nbytes)

@@ -1,4 +1,4 @@
-"""Start of a model's process: `INTERPRETER boot.py CHANNEL_FD REQUEST_ARENA_FD RESPONSE_ARENA_FD TITLE`.
+"""Start of a model's process: `INTERPRETER boot.py CHANNEL_FD REQUEST_ARENA_FD RESPONSE_ARENA_FD CALLS_FD TITLE`.
 
 It runs as a script, under an interpreter that need not have the server installed, and so makes `pyserver` importable
 itself: as a bare package with this folder's parent for its path, none of whose own code runs.
@@ -14,6 +14,8 @@ STUB = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 CANNOT_START = 70
+FOREGROUND = "PYSERVER_FOREGROUND"
+"""Set where the process has a terminal and somebody at it: Ctrl-C is for the model, and so are its prints."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -49,11 +51,14 @@ def ignore_signals() -> None:
 
 
 def set_title(title: str) -> None:
-    """Show `title` in ps, where setproctitle is installed, or else what fits of it as the thread's name."""
+    """Show `title` in ps, where setproctitle is installed; it is the last argument anyway.
+
+    What fits into the thread's name, which top shows, is taken from behind the colon.
+    """
     try:
         from setproctitle import setproctitle  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        _prctl(PR_SET_NAME, title.encode()[:15])
+        _prctl(PR_SET_NAME, title.split(": ")[-1].encode()[:15])
     else:
         setproctitle(title)
 
@@ -77,10 +82,11 @@ def _prctl(option: int, argument: object) -> None:
 def main() -> int:
     """Become a stub."""
     die_with_parent()
-    ignore_signals()
+    if FOREGROUND not in os.environ:
+        ignore_signals()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
-    channel, requests, responses, title = sys.argv[1:]
+    channel, requests, responses, calls, title = sys.argv[1:]
     sys.argv = [""]
     set_title(title)
     make_importable()
@@ -89,7 +95,7 @@ def main() -> int:
     except ImportError as error:
         print(f"{sys.executable} cannot run a model: {type(error).__name__}: {error}", file=sys.stderr)
         return CANNOT_START
-    return loop.main(int(channel), int(requests), int(responses))
+    return loop.main(int(channel), int(requests), int(responses), int(calls))
 
 
 if __name__ == "__main__":

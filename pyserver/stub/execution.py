@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
-from pyserver.ipc.messages import Request, pack_executed
+from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
 from pyserver.ipc.words import EXECUTING
+from pyserver.stub import executing
 from pyserver.stub.failures import describe, full
-from pyserver.stub.request import Desk, ReceivedRequest, RequestLayouts
+from pyserver.stub.request import RELEASE_RESCHEDULE, Desk, ReceivedRequest, RequestLayouts
 from pyserver.stub.response import ErrorCode, InferenceResponse
 
 _NOT_A_LIST = "Expected a list in the execute return, found type '{}'."
@@ -17,6 +18,7 @@ _WRONG_COUNT = (
     "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
     "InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n"
 )
+_CANCELLED = "the request was cancelled before it was executed"
 _now = time.monotonic_ns
 
 
@@ -44,10 +46,18 @@ class Execution:
         began = _now()
         control[EXECUTING] = payload
         desk, layouts = self._desk, self._layouts
+        cancelled = desk.cancelled
+        if cancelled[received[0][1]] if len(received) == 1 else any(cancelled[request[1]] for request in received):
+            received = self._kept(received)
+            if not received:
+                self.took_ns = 0
+                desk.outbox.put(pack_executed(payload, began, 0, 0, 0))
+                return began
         requests = [
             ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
             for key, slot, layout, windows, extras in received
         ]
+        executing.requests = requests
         started = _now()
         try:
             if self._execute is None:
@@ -60,10 +70,22 @@ class Execution:
         except BaseException as error:
             executed = _now()
             self._fail(requests, error)
+        executing.requests = ()
         done = _now()
         self.took_ns = took = executed - started
         desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
         return done
+
+    def _kept(self, received: Sequence[Request]) -> list[Request]:
+        """Say of the requests that nobody waits for any more that they won't run; return the others."""
+        kept = []
+        for request in received:
+            if self._desk.cancelled[request[1]]:
+                error = self._desk.answers.error(request[0], ErrorCode.CANCELLED, _CANCELLED, flags=FINAL | DROPPED)
+                self._desk.outbox.put(error)
+            else:
+                kept.append(request)
+        return kept
 
     def _settled(self, returned: Any, requests: list[ReceivedRequest]) -> list[InferenceResponse | None]:
         """The list behind what execute returned: a coroutine's result; for None one of None, if senders answer all."""
@@ -93,15 +115,21 @@ class Execution:
         if len(responses) != len(requests):
             raise Refusal(_WRONG_COUNT.format(len(requests), len(responses)))
         for request, response in zip(requests, responses):
-            if not isinstance(response, InferenceResponse) and not (response is None and request.has_sender):
-                raise Refusal(_NOT_A_RESPONSE.format(type(response)))
+            if not isinstance(response, InferenceResponse):
+                again = request.release_flags == RELEASE_RESCHEDULE
+                if not (response is None and (request.has_sender or again)):
+                    raise Refusal(_NOT_A_RESPONSE.format(type(response)))
         put, answers = self._desk.outbox.put, self._desk.answers
         for request, response in zip(requests, responses):
-            if response is not None and request.take():
-                put(answers.response(request.key, response, request.wanted))
+            if response is not None:
+                if request.take():
+                    put(answers.response(request.key, response, request.wanted))
+                    request.slot = 0
+            elif request.release_flags == RELEASE_RESCHEDULE and request.take():
+                put(answers.nothing(request.key, FINAL | RESCHEDULED))
                 request.slot = 0
 
-    def _fail(self, requests: list[ReceivedRequest], error: BaseException) -> None:
+    def _fail(self, requests: Sequence[ReceivedRequest], error: BaseException) -> None:
         """Answer every request that has no answer yet with the error; the first carries the traceback, for the log."""
         is_refusal = isinstance(error, Refusal)
         reason = str(error) if is_refusal else describe(error)
@@ -109,5 +137,8 @@ class Execution:
         message = f"Failed to process the request(s) for model '{self._instance_name}', message: {reason}"
         for request in requests:
             if request.take():
-                self._desk.outbox.put(self._desk.answers.error(request.key, ErrorCode.INTERNAL, message, traceback))
+                answers = self._desk.answers
+                self._desk.outbox.put(
+                    answers.error(request.key, ErrorCode.INTERNAL, message, traceback, FINAL | RAISED)
+                )
                 request.slot, traceback = 0, ""

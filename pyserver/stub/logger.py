@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import sys
 from types import FrameType
 from typing import Callable
+
+from pyserver.stub import executing
 
 Sink = Callable[[int, str, str, int], None]
 """Takes a level of `logging`, a message, and the file and line that it comes from."""
@@ -86,13 +89,12 @@ class Logger:
 
 
 def open_streams() -> None:
-    """Let prints leave line by line, and `logging` show what is INFO or worse on stderr.
+    """Let prints leave line by line, with the ids of the requests they are about, and `logging` show INFO on stderr.
 
     The root logger keeps no handler, so that a model's own `logging.basicConfig` still has its effect.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if "PYSERVER_FOREGROUND" not in os.environ:
+        sys.stdout, sys.stderr = executing.marked(sys.stdout), executing.marked(sys.stderr)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
     logging.lastResort = handler

@@ -19,13 +19,15 @@ import numpy as np
 from pyserver.ipc import messages
 from pyserver.ipc.arena import Arena, Mapping
 from pyserver.ipc.channel import Channel
-from pyserver.ipc.words import CONTROL_BYTES, cancel_words, control_words
-from pyserver.stub import directories, failures, loading, logger
+from pyserver.ipc.words import CONTROL_BYTES, control_words
+from pyserver.stub import calls, directories, executing, failures, loading, logger, lookup
 from pyserver.stub.answers import Answers
 from pyserver.stub.execution import Execution
+from pyserver.stub.heartbeat import Heartbeat
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.pacing import Pacing
 from pyserver.stub.request import Desk, RequestLayouts
+from pyserver.stub.streaming import StreamExecution
 
 _IDLE_SECONDS = 10
 
@@ -35,21 +37,23 @@ class Gone(Exception):  # noqa: N818 - an end, not an error
 
 
 class Stub:
-    """One process of one model, over its channel and its two arenas, given by their descriptors."""
+    """One process of one model, over its two channels and its two arenas, given by their descriptors."""
 
-    def __init__(self, channel_fd: int, request_fd: int, response_fd: int) -> None:
-        for fd in (channel_fd, request_fd, response_fd):
+    def __init__(self, channel_fd: int, request_fd: int, response_fd: int, calls_fd: int) -> None:
+        for fd in (channel_fd, request_fd, response_fd, calls_fd):
             os.set_inheritable(fd, False)  # what the model starts is to hold none of them
         sock = socket.socket(fileno=channel_fd)
         # A blocking receive that looks up now and then costs nothing on the way; a poll before each one would.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _IDLE_SECONDS, 0))
         self._channel = Channel(sock)
+        self._receiving = threading.Lock()
         self._arena = Arena(response_fd, reserved=CONTROL_BYTES)
         self._control = control_words(self._arena.view)
         self._outbox = Outbox(self._channel)
         self._answers = Answers(self._arena, self._collect)
         memory = Mapping(request_fd).view
-        self._desk = Desk(memory, cancel_words(memory), self._answers, self._outbox)
+        self._desk = Desk(memory, self._answers, self._outbox)
+        self._calls = calls.connect(calls_fd, self._answers, memory, self._outbox.flush)
         self._records: deque[tuple[Any, ...]] = deque()  # received, in order, and not acted on
         self._load: loading.Load | None = None
         self._model_class: Any = None
@@ -61,6 +65,7 @@ class Stub:
             messages.FINALIZE: self._on_finalize,
         }
         self._pacing = Pacing()
+        self._heartbeat = Heartbeat(self._control)
         self.finalized = False
 
     def run(self) -> None:
@@ -94,13 +99,20 @@ class Stub:
             self._answers.trim(now)
 
     def _receive(self) -> None:
-        """Wait for a message. What frees memory is done at once, the rest waits its turn."""
+        """Wait for a message, unless another thread has received one meanwhile."""
         while True:
-            try:
-                message = self._channel.receive()
-                break
-            except BlockingIOError:
-                self._answers.trim(time.monotonic_ns())
+            with self._receiving:
+                if self._records:
+                    return
+                try:
+                    self._take(self._channel.receive())
+                    return
+                except BlockingIOError:
+                    pass
+            self._answers.trim(time.monotonic_ns())
+
+    def _take(self, message: bytes) -> None:
+        """What frees memory is done at once, the rest waits its turn."""
         if not message:
             raise Gone
         for record in messages.from_server(message):
@@ -110,16 +122,22 @@ class Stub:
                 self._records.append(record)
 
     def _collect(self) -> None:
-        """Read what the server has sent meanwhile: it may have given blocks back.
+        """Read what the server has sent meanwhile, in any thread: it may have given blocks back.
 
-        In the main thread alone: it would not see what another one received for it.
+        Nothing is done where somebody receives already: he does it.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not self._receiving.acquire(False):
             return
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        while poll.poll(0):
-            self._receive()
+        try:
+            poll = select.poll()
+            poll.register(self._channel.fileno(), select.POLLIN)
+            while poll.poll(0):
+                message = self._channel.receive()
+                if not message:
+                    return  # its end is for the main thread to see
+                self._take(message)
+        finally:
+            self._receiving.release()
 
     def _on_load(self, body: bytes) -> None:
         config = None
@@ -140,15 +158,22 @@ class Stub:
             if load is None or self._model_class is None:
                 raise messages.MessageError("an INITIALIZE before a LOAD that succeeded")
             args = messages.unpack_json(body)
+            config = json.loads(args.get("model_config", "{}"))
             self._model = loading.initialized(self._model_class, args)
-            layouts = RequestLayouts(_outputs(json.loads(args.get("model_config", "{}"))))
-            self._execution = Execution(self._model, load.model_file, load.instance_name, layouts, self._desk)
+            layouts = RequestLayouts(_outputs(config))
+            kind = StreamExecution if lookup.using_decoupled_model_transaction_policy(config) else Execution
+            self._execution = kind(self._model, load.model_file, load.instance_name, layouts, self._desk)
             # What a model holds from here on is for good: full collections need not walk it again and again.
             gc.freeze()
         except BaseException as error:
             self._say(messages.INITIALIZED, failures.report(error))
-        else:
-            self._say(messages.INITIALIZED, {})
+            return
+        self._heartbeat.stop()
+        probe = getattr(self._model, "is_ready", None)
+        if probe is not None:
+            self._calls.probe = probe
+            self._calls.start()
+        self._say(messages.INITIALIZED, {} if probe is None else {"is_ready": True})
 
     def _on_finalize(self, _: bytes) -> None:
         fields: dict[str, Any] = {}
@@ -169,13 +194,17 @@ class Stub:
         self._outbox.say(record)
 
     def _log(self, level: int, message: str, file: str, line: int) -> None:
-        self._say(messages.LOG, {"level": level, "message": message, "file": file, "line": line})
+        fields = {"level": level, "message": message, "file": file, "line": line}
+        identities = executing.ids()
+        if identities:
+            fields["requests"] = identities
+        self._say(messages.LOG, fields)
 
 
-def main(channel_fd: int, request_fd: int, response_fd: int) -> int:
+def main(channel_fd: int, request_fd: int, response_fd: int, calls_fd: int) -> int:
     """Run a stub over these descriptors; return the process's exit status."""
     logger.open_streams()
-    stub = Stub(channel_fd, request_fd, response_fd)
+    stub = Stub(channel_fd, request_fd, response_fd, calls_fd)
     try:
         stub.run()
     except Gone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 QUICK_NS = 50_000
 """Only answers of a model whose execute takes less (ns) wait."""
-HOLD_NS = 200_000
+HOLD_NS = 60_000
 """No answer waits for longer (ns) than this and one more execute."""
 _DISTRUST_NS = 1_000_000
 

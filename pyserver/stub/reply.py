@@ -35,9 +35,7 @@ class Reply:
     def send(self, response: InferenceResponse | None, flags: int) -> None:
         """Send a response, or close. TritonModelException where Triton refuses it."""
         with _lock:
-            refusal = self._refusal(response, flags)
-            if refusal:
-                raise TritonModelException(f"Unable to send response. {refusal}")
+            self._check(response, flags)
             if flags:
                 self.open = False
             if response is not None:
@@ -51,9 +49,12 @@ class Reply:
             owed, self.owed, self.open = self.owed, False, False
         return owed
 
+    def _check(self, response: InferenceResponse | None, flags: int) -> None:
+        refusal = "Unsupported flag provided." if flags not in (0, FINAL) else self._refusal(response, flags)
+        if refusal:
+            raise TritonModelException(f"Unable to send response. {refusal}")
+
     def _refusal(self, response: InferenceResponse | None, flags: int) -> str:
-        if flags not in (0, FINAL):
-            return "Unsupported flag provided."
         if not self.open:
             return "Response sender has been closed."
         if response is None and not flags:

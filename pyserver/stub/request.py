@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, NoReturn
+from typing import Any, Awaitable, Dict
 
 from pyserver.ipc.messages import Windows, unpack_json, unpack_layout
+from pyserver.ipc.words import cancel_words, taken_words
+from pyserver.stub import bls
 from pyserver.stub.answers import Answers
-from pyserver.stub.bls import InferenceTrace, PreferredMemory
-from pyserver.stub.exceptions import TritonModelException, incompatible, not_yet
+from pyserver.stub.bls import InferenceTrace, PreferredMemory, ResponseIterator
+from pyserver.stub.exceptions import TritonModelException, incompatible
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.reply import InferenceResponseSender, Reply
-from pyserver.stub.response import check_parameters
+from pyserver.stub.response import InferenceResponse, check_parameters
 from pyserver.stub.tensor import InputTensor, Tensor, input_spec
 
 _MOST_LAYOUTS = 4096
@@ -108,13 +110,19 @@ class InferenceRequest:
         """The trace that the request belongs to."""
         return self._trace
 
-    def exec(self, decoupled: bool = False) -> NoReturn:
-        """Run the request on its model."""
-        raise not_yet("InferenceRequest.exec")
+    def exec(self, decoupled: bool = False) -> InferenceResponse | ResponseIterator:
+        """Run the request on its model and wait: its response, or (decoupled) its responses. An error is a response."""
+        return bls.run(self._asked(decoupled), self.inputs(), decoupled)
 
-    def async_exec(self, decoupled: bool = False) -> NoReturn:
-        """Run the request on its model, awaitably."""
-        raise not_yet("InferenceRequest.async_exec")
+    def async_exec(self, decoupled: bool = False) -> Awaitable[InferenceResponse | ResponseIterator]:
+        """Run the request on its model: an awaitable of what `exec` gives. RuntimeError outside of an event loop."""
+        return bls.run_async(self._asked(decoupled), self.inputs(), decoupled)
+
+    def _asked(self, decoupled: bool) -> dict[str, Any]:
+        fields = {key: value for key, value in self._known().items() if value}
+        fields.update(model_name=self._model_name, model_version=self._model_version, decoupled=bool(decoupled))
+        fields["outputs"] = sorted(self._requested)
+        return fields
 
     def _known(self) -> dict[str, Any]:
         assert self._facts is not None
@@ -151,13 +159,14 @@ class RequestLayouts(Dict[bytes, RequestLayout]):
 
 
 class Desk:
-    """What every received request needs of the process: the request arena, its cancel table, and the way back."""
+    """What every received request needs of the process: the request arena, its two tables, and the way back."""
 
-    __slots__ = ("answers", "cancelled", "memory", "outbox")
+    __slots__ = ("answers", "cancelled", "memory", "outbox", "taken")
 
-    def __init__(self, memory: memoryview, cancelled: memoryview, answers: Answers, outbox: Outbox) -> None:
+    def __init__(self, memory: memoryview, answers: Answers, outbox: Outbox) -> None:
         self.memory = memory
-        self.cancelled = cancelled
+        self.cancelled = cancel_words(memory)
+        self.taken = taken_words(memory)
         self.answers = answers
         self.outbox = outbox
 
@@ -223,9 +232,7 @@ class ReceivedRequest(InferenceRequest):
 
     def set_release_flags(self, flags: int) -> None:
         """What becomes of the request after execute: TRITONSERVER_REQUEST_RELEASE_ALL, or ..._RESCHEDULE."""
-        if flags == RELEASE_RESCHEDULE:
-            raise not_yet("TRITONSERVER_REQUEST_RELEASE_RESCHEDULE")
-        if flags != RELEASE_ALL:
+        if flags not in (RELEASE_ALL, RELEASE_RESCHEDULE):
             raise TritonModelException(f"Unsupported request release flags {flags}")
         self.release_flags = flags
 

@@ -33,11 +33,17 @@ def test_every_flag_is_taken_in_both_spellings(name: str, default: Any, about: d
     assert getattr(parse([*REPOSITORY, *given] if name != "model_repository" else given), name) == value
 
 
+@pytest.mark.parametrize("text", ["R", "R:x", ":3"])
+def test_a_resource_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REPOSITORY, "--rate-limit-resource", text])
+
+
 def sample(default: Any, about: dict[str, Any]) -> tuple[str, Any]:
     if isinstance(default, bool):
         return ("false", False) if default else ("1", True)
     if isinstance(default, tuple):
-        return "x", ("x",)
+        return "x:1", ("x:1",)
     if about["choices"]:
         return about["choices"][-1], about["choices"][-1]
     return ("word", "word") if isinstance(default, str) else ("7", type(default)(7))
@@ -56,7 +62,7 @@ def test_repeated_flags_add_up() -> None:
         ([*REPOSITORY, "--http-port", "eight"], "argument --http-port: invalid int value: 'eight'"),
         ([*REPOSITORY, "--exit-on-error=maybe"], "argument --exit-on-error: expected true or false, got 'maybe'"),
         ([*REPOSITORY, "--no-such-flag"], "unrecognized arguments: --no-such-flag"),
-        ([*REPOSITORY, "--model-control-mode", "poll"], "invalid choice: 'poll'"),
+        ([*REPOSITORY, "--model-control-mode", "odd"], "invalid choice: 'odd'"),
     ],
 )
 def test_what_cannot_be_taken_is_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -427,7 +427,9 @@ def test_a_step_is_reloaded_under_load_and_nobody_fails(serve: Serve, tmp_path: 
     for asker in askers:
         asker.start()
     for model in ("plus1", "plus10", "plus2", "diamond"):
+        (tmp_path / model / "config.pbtxt").touch()
         assert control(server, model, "load").status == 200
+        server.wait_log(f"successfully unloaded '{model}' version 1", 10)
     done.set()
     for asker in askers:
         asker.join()
@@ -462,3 +464,55 @@ def test_a_step_whose_process_died(serve: Serve, tmp_path: Path) -> None:
     assert answer.status == 503
     assert "in ensemble 'mortal', step 'dies': Stub process 'dies_0" in answer.error
     assert "exit" in answer.error
+
+
+CALLS = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        given = pb_utils.get_input_tensor_by_name(request, "X").as_numpy()
+        asked = pb_utils.Tensor("IN", given)
+        name = "around" if given[0] < 0 else "chain"
+        call = pb_utils.InferenceRequest(model_name=name, requested_output_names=["OUT"], inputs=[asked])
+        answer = call.exec()
+        if answer.has_error():
+            return pb_utils.InferenceResponse(error=answer.error())
+        return pb_utils.InferenceResponse([pb_utils.Tensor("Y", answer.output_tensors()[0].as_numpy())])
+"""
+
+
+@pytest.mark.ours
+def test_a_model_calls_ensembles(serve: Serve, tmp_path: Path) -> None:
+    """And is told at once if it would be a step of what it waits for."""
+    write_add(tmp_path, "plus1")
+    write_model(tmp_path, "calls", CALLS,
+                'backend: "python"\ninput { name: "X" data_type: TYPE_FP32 dims: [ -1 ] }\n'
+                'output { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] }\n')  # fmt: skip
+    write_ensemble(tmp_path, "chain", ["plus1 X=IN -> Y=mid", "plus1 X=mid -> Y=OUT"])
+    write_ensemble(tmp_path, "around", ["plus1 X=IN -> Y=mid", "calls X=mid -> Y=OUT"])
+    server = serve(tmp_path)
+    answer = infer_json(server, "calls", {"inputs": [tensor("X", "FP32", [2], [0, 1])]})
+    assert (answer.status, answer.json["outputs"][0]["data"]) == (200, [2, 3])
+    assert values(run(server, "around", [0])) == {"OUT": [3]}
+    refused = infer_json(server, "calls", {"inputs": [tensor("X", "FP32", [1], [-9])]})
+    assert "the call would wait for ever, calls -> around -> calls" in refused.error
+    assert values(run(server, "around", [0])) == {"OUT": [3]}
+
+
+@pytest.mark.ours
+def test_a_reload_that_fails_leaves_what_served_and_its_reason(serve: Serve, tmp_path: Path) -> None:
+    write_add(tmp_path, "plus1")
+    write_ensemble(tmp_path, "user", ["plus1 X=IN -> Y=OUT"])
+    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "user"))
+    write_ensemble(tmp_path, "user", ["plus1 Z=IN -> Y=OUT"])
+    assert control(server, "user", "load").status == 400
+    write_add(tmp_path, "plus1", add=5)
+    assert control(server, "plus1", "load").status == 200
+    assert state(server, "user")[0] == "READY"
+    assert "the last reload failed: Invalid argument: " in state(server, "user")[1]
+    assert values(run(server, "user", [0])) == {"OUT": [5]}

@@ -141,6 +141,7 @@ async def memory() -> AsyncIterator[RequestMemory]:
     assert sorted(memory.slots) == slots
     assert not any(memory.cancelled)
     memory.close()
+    await asyncio.get_running_loop().shutdown_default_executor()  # who looks for descendants reads /proc
     assert descriptors() == before
     assert children() == []
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,7 +1,7 @@
 """A stub without a model: answers each request with its own inputs, or does what the configuration or a request asks.
 
-Arguments as pyserver.stub.boot: CHANNEL_FD REQUEST_FD RESPONSE_FD TITLE. The configuration's `load` and `initialize`,
-and a request's parameter `do`, name what goes wrong.
+Arguments as pyserver.stub.boot: CHANNEL_FD REQUEST_FD RESPONSE_FD CALLS_FD TITLE. The configuration's `load` and
+`initialize`, and a request's parameter `do`, name what goes wrong.
 """
 
 import json

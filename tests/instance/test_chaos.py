@@ -322,7 +322,7 @@ async def test_a_flood_of_lines_is_dropped_and_counted(
     assert time.monotonic() - started < 10.0
     await instance.stop(5.0)
     logged = [record for record in caplog.records if getattr(record, "stream", "") == "stdout"]
-    dropped = [int(text.split()[1]) for record in caplog.records if "dropped" in (text := record.getMessage())]
+    dropped = [int(text.split()[2]) for record in caplog.records if "dropped" in (text := record.getMessage())]
     assert 2000 <= len(logged) < 20_000
     assert len(logged) - len(dropped) + 1 + sum(dropped) >= 200_000
 
@@ -347,4 +347,4 @@ async def test_a_flood_of_log_records_is_bounded_too(
     await owner.heard(payload)
     logged = [record.getMessage() for record in caplog.records if record.name == "pyserver.model"]
     assert 2000 <= len(logged) < 10_000
-    assert set(logged) == {"m_0_0: model.py:8: two\\x0alines"}
+    assert set(logged) == {"m/1 m_0_0: model.py:8: two\\x0alines"}

@@ -181,15 +181,17 @@ async def test_responses_may_be_many(instance: Instance, owner: Owner) -> None:
     owner.release()
 
 
-async def test_an_error_in_a_stream_is_the_last_that_is_heard(
-    memory: RequestMemory, instance: Instance, owner: Owner
-) -> None:
+async def test_an_error_in_a_stream_is_not_its_end(memory: RequestMemory, instance: Instance, owner: Owner) -> None:
     payload = ask(owner, "fail_in_stream")
+    pending = payload.pendings[0]
     instance.execute(payload)
     await owner.heard(payload)
-    assert owner.errors[payload.pendings[0]].message == "half way"
-    assert owner.answers == {}
-    assert memory.arena.blocks == 0
+    await owner.until(lambda: pending in owner.finished)
+    first, second, last = owner.answers[pending]
+    assert first.error is not None
+    assert (first.error.message, first.outputs) == ("half way", [])
+    assert second.error is last.error is None
+    owner.release()
 
 
 async def test_cancelling_is_seen_by_the_model(memory: RequestMemory, instance: Instance, owner: Owner) -> None:
@@ -234,10 +236,10 @@ async def test_output_and_log_records(instance: Instance, owner: Owner, caplog: 
     await instance.stop(5.0)
     records = [record for record in caplog.records if record.name == "pyserver.model"]
     assert [record.getMessage() for record in records if getattr(record, "stream", "") == "stdout"] == [
-        "m_0_0: hel\\x1blo",
-        "m_0_0: rest",
+        "m/1 m_0_0: hel\\x1blo",
+        "m/1 m_0_0: rest",
     ]
-    assert ("m_0_0: model.py:8: hello", 30) in [(record.getMessage(), record.levelno) for record in records]
+    assert ("m/1 m_0_0: model.py:8: hello", 30) in [(record.getMessage(), record.levelno) for record in records]
     assert all(record.model == "m" and record.instance == "m_0_0" for record in records)  # type: ignore[attr-defined]
 
 
@@ -272,13 +274,14 @@ async def test_nothing_it_started_outlives_it(instance: Instance, owner: Owner) 
     assert not child.is_running()
 
 
-async def test_it_inherits_three_descriptors(memory: RequestMemory, instance: Instance, owner: Owner) -> None:
+async def test_it_inherits_four_descriptors(memory: RequestMemory, instance: Instance, owner: Owner) -> None:
     payload = ask(owner, "fds")
     instance.execute(payload)
     await owner.heard(payload)
     parameters = owner.answers[payload.pendings[0]][0].parameters
-    # stdin, stdout, stderr, the channel, two memfds, their two duplicates in mmap, and the folder being listed
-    assert parameters == {"fds": 9}
+    # stdin, stdout, stderr, the channel, the channel of its calls, two memfds, their two duplicates in
+    # mmap, and the folder being listed
+    assert parameters == {"fds": 10}
 
 
 async def test_several_share_request_memory(memory: RequestMemory, owner: Owner) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pyserver.errors import ServerError, internal
+from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.model.statistics import Statistics
-from pyserver.payload import Payload, Pending, Timing
+from pyserver.payload import Payload, Pending, Raised, Timing
 from pyserver.scheduler.scheduler import Scheduler
-from pyserver.types import InferRequest, InferResponse
+from pyserver.types import InferRequest, InferResponse, Tensor
 
 
 class Reply:
@@ -37,12 +38,13 @@ class Alarm:
         self.off = True
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """A payload that an executor began: when, and with what."""
 
     start: int
     payload: Payload
+    pendings: list[Pending]
 
 
 class World:
@@ -81,12 +83,23 @@ class World:
             self.executors.append(executor)
             scheduler.add(executor)
 
-    def arrive(self, at: int, rows: int = 1, priority: int = 0, timeout_us: int = 0, group: str = "") -> None:
+    def arrive(
+        self,
+        at: int,
+        rows: int = 1,
+        priority: int = 0,
+        timeout_us: int = 0,
+        group: str = "",
+        sequence: int | str = 0,
+        flags: int = 0,
+    ) -> None:
         """Have a request come at time `at`; `group` is what decides who may share a batch with it."""
 
         def come() -> None:
             request = InferRequest("m", id=str(len(self.requests)), priority=priority, timeout_us=timeout_us)
             request.parameters["group"] = group
+            request.correlation_id, request.flags = sequence, flags
+            request.inputs = [Tensor("X", "INT32", (1, 1), struct.pack("<i", len(self.requests)))]
             reply = Reply(self)
             pending = Pending(request, reply, self.now, rows, 8 * rows)
             try:
@@ -104,7 +117,7 @@ class World:
         return sorted((run for executor in self.executors for run in executor.runs), key=lambda run: run.start)
 
 
-@dataclass
+@dataclass(eq=False)
 class SlowExecutor:
     """Runs one payload after another, each for `duration`; holds `depth` of them at most."""
 
@@ -115,7 +128,10 @@ class SlowExecutor:
     runs: list[Run] = field(default_factory=list)
     held: deque[Payload] = field(default_factory=deque)
     failing: Callable[[Payload], bool] = lambda payload: False
+    reschedules: Callable[[Pending], bool] = lambda pending: False
+    answer: Callable[[Pending], list[Tensor]] = lambda pending: []
     finishing: Alarm | None = None
+    begun: list[Pending] = field(default_factory=list)
 
     @property
     def load(self) -> int:
@@ -125,7 +141,15 @@ class SlowExecutor:
         return len(self.held) < self.depth
 
     def cancel(self, pending: Pending) -> None:
-        pass
+        """What has not begun is dropped when it would begin: `cancelled` says so."""
+
+    def withdraw(self, pending: Pending) -> bool:
+        if pending.payload is None or pending.payload is self.held[0]:
+            return False
+        return pending.payload in self.held
+
+    def ahead(self) -> list[Pending]:
+        return [pending for payload in list(self.held)[1:] for pending in payload.pendings if not pending.cancelled]
 
     def execute(self, payload: Payload) -> None:
         self.held.append(payload)
@@ -145,13 +169,28 @@ class SlowExecutor:
             payload.owner.executed(payload, None)
 
     def _begin(self) -> None:
-        self.runs.append(Run(self.world.now, self.held[0]))
-        self.finishing = self.world.call_at(self.world.now + self.duration, self._finish)
+        payload = self.held[0]
+        self.begun = [pending for pending in payload.pendings if not pending.cancelled]
+        if self.begun:
+            self.runs.append(Run(self.world.now, payload, list(self.begun)))
+        took = self.duration if self.begun else 0
+        self.finishing = self.world.call_at(self.world.now + took, self._finish)
 
     def _finish(self) -> None:
-        payload = self.held.popleft()
+        payload, begun = self.held[0], self.begun
+        start = self.world.now - self.duration
+        failing = self.failing(payload)
+        answers = [InferResponse("m", "1", pending.request.id, self.answer(pending)) for pending in begun]
+        for pending in payload.pendings:
+            if pending not in begun:
+                payload.owner.dropped(pending)
+            elif failing:
+                payload.owner.failed(pending, Raised(ErrorCode.INTERNAL, "execute raised"))
+            elif self.reschedules(pending):
+                payload.owner.rescheduled(pending)
+            else:
+                payload.owner.answered(pending, answers[begun.index(pending)], final=True)
+        self.held.popleft()
         if self.held:
             self._begin()
-        for pending in payload.pendings:
-            payload.owner.answered(pending, InferResponse("m", "1", pending.request.id), final=True)
-        payload.owner.executed(payload, Timing(self.runs[-1].start, 0, self.duration, 0))
+        payload.owner.executed(payload, Timing(start, 0, self.duration if begun else 0, 0))

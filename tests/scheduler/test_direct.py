@@ -56,6 +56,12 @@ class FakeExecutor:
     def cancel(self, pending: Pending) -> None:
         self.cancelled.append(pending)
 
+    def withdraw(self, pending: Pending) -> bool:
+        return False
+
+    def ahead(self) -> list[Pending]:
+        return [pending for payload in list(self.held)[1:] for pending in payload.pendings]
+
     def finish(self, error: ServerError | None = None) -> None:
         payload = self.held.popleft()
         for pending in payload.pendings:

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from simulation import World
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.scheduler.adaptive import AdaptiveDelay
 from pyserver.scheduler.dynamic import DynamicScheduler
 from pyserver.scheduler.policy import BatchPolicy, Limits, Priorities, QueuePolicy
 from pyserver.scheduler.queue import RequestQueue
+from pyserver.types import InferResponse
 
 ROOMY = Limits(1 << 40, 1 << 60)
 MS = 1_000_000
@@ -47,6 +49,16 @@ def test_a_batch_waits_for_company_no_longer_than_its_oldest_may() -> None:
     world.run()
     assert batches(world) == [["0", "1", "2"], ["3"]]
     assert [run.start for run in world.runs] == [100, 250]
+
+
+def test_behind_a_busy_instance_a_batch_waits_once_more_for_those_just_answered() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(4, max_delay_ns=20)), 100)
+    for at in (0, 1, 50, 130, 131):  # the first two go at 20 and are answered at 120
+        world.arrive(at)
+    world.run()
+    assert batches(world) == [["0", "1"], ["2", "3", "4"]]
+    assert [run.start for run in world.runs] == [20, 140]
 
 
 def test_a_full_batch_waits_for_nothing() -> None:
@@ -173,6 +185,89 @@ def test_preserve_ordering_holds_answers_until_earlier_ones_are_out() -> None:
     assert [reply.outcomes[0][0] for _, reply in world.requests] == [100, 100, 100]
 
 
+def test_what_was_sent_ahead_expires_when_its_time_is_over_and_never_runs() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(1)), 1_000_000)
+    world.arrive(0)
+    world.arrive(10, timeout_us=5)
+    world.run()
+    ((when, error),) = world.requests[1][1].outcomes
+    assert when == 5_010
+    assert isinstance(error, ServerError)
+    assert "Request timeout expired" in error.message
+    assert [[pending.request.id for pending in run.pendings] for run in world.runs] == [["0"]]
+    assert (world.statistics.execution_count, world.statistics.failures["REJECTED"]) == (1, 1)
+
+
+def test_what_runs_already_does_not_expire() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(1)), 1_000_000)
+    world.arrive(0, timeout_us=5)
+    world.run()
+    assert isinstance(world.requests[0][1].outcomes[0][1], InferResponse)
+
+
+def test_what_was_sent_ahead_is_dropped_when_its_client_goes() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(1)), 100)
+    world.arrive(0)
+    world.arrive(10)
+    world.call_at(20, lambda: world.scheduler.cancel(world.requests[1][0]))
+    world.run()
+    assert [[pending.request.id for pending in run.pendings] for run in world.runs] == [["0"]]
+    assert world.scheduler.idle
+    counted = world.statistics
+    assert (counted.execution_count, counted.success, counted.failures["CANCELED"]) == (1, 1, 1)
+
+
+def test_what_was_sent_ahead_counts_as_waiting() -> None:
+    world = World()
+    priorities = Priorities(policy=QueuePolicy(max_queue_size=2))
+    world.serve(batching(world, BatchPolicy(1), priorities), 1_000)
+    for at in range(5):
+        world.arrive(at)
+    seen: list[tuple[int, int]] = []
+    world.call_at(10, lambda: seen.append((world.scheduler.waiting, world.scheduler.waiting_bytes)))
+    world.run()
+    assert [when for when, _ in world.refused] == [3, 4]
+    assert seen == [(2, 16)]
+
+
+def test_a_batch_that_fails_as_a_whole_runs_again_one_by_one() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(3, retry=True)), 10)
+    world.executors[0].failing = lambda payload: any(pending.request.id == "2" for pending in payload.pendings)
+    for at in range(4):
+        world.arrive(at)
+    world.run()
+    assert batches(world) == [["0"], ["1", "2", "3"], ["1"], ["2"], ["3"]]
+    failed = [pending.request.id for pending, reply in world.requests if isinstance(reply.outcomes[0][1], ServerError)]
+    assert failed == ["2"]
+    counted = world.statistics
+    assert (counted.success, counted.failures["BACKEND"], counted.execution_count) == (3, 1, 5)
+
+
+def test_without_retry_the_whole_batch_fails() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(2)), 10)
+    world.executors[0].failing = lambda payload: True
+    for at in range(3):
+        world.arrive(at)
+    world.run()
+    assert batches(world) == [["0"], ["1", "2"]]
+
+
+def test_the_adaptive_delay_waits_while_a_batch_fills_quickly_and_no_longer() -> None:
+    delay = AdaptiveDelay()
+    assert delay.delay_ns(1, 8, 0) == 0
+    for at in range(0, 1000, 10):
+        delay.arrived(at, 1)
+    delay.executed(200)
+    assert 50 < delay.delay_ns(4, 8, 0) <= 90
+    assert delay.delay_ns(4, 8, 20) == 20
+    assert delay.delay_ns(1, 64, 0) == 0
+
+
 ARRIVALS = st.lists(
     st.tuples(st.integers(0, 400), st.integers(1, 5), st.integers(0, 3), st.sampled_from("ab")),
     max_size=60,
@@ -183,6 +278,8 @@ POLICIES = st.builds(
     preferred=st.sampled_from([(), (2,), (3, 5)]),
     max_delay_ns=st.sampled_from([0, 20, 200]),
     preserve_ordering=st.booleans(),
+    adaptive=st.booleans(),
+    retry=st.booleans(),
 )
 
 
@@ -193,6 +290,8 @@ POLICIES = st.builds(
     st.lists(st.integers(1, 90), min_size=1, max_size=3),
     st.lists(st.integers(0, 500), max_size=2),
     st.sampled_from([QueuePolicy(), QueuePolicy(timeout_us=1), QueuePolicy(timeout_us=1, delay=True)]),
+    st.sets(st.integers(0, 59), max_size=3),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 59)), max_size=6),
 )
 def test_limits_order_and_deadlines_hold(
     policy: BatchPolicy,
@@ -200,6 +299,8 @@ def test_limits_order_and_deadlines_hold(
     durations: list[int],
     deaths: list[int],
     waiting: QueuePolicy,
+    poisonous: set[int],
+    leaving: list[tuple[int, int]],
 ) -> None:
     world = World()
     priorities = Priorities(3, 2, waiting, {1: QueuePolicy()})
@@ -210,11 +311,18 @@ def test_limits_order_and_deadlines_hold(
     for number, at in enumerate(deaths):
         executor = world.executors[number % len(world.executors)]
         world.call_at(at, lambda dead=executor: (scheduler.remove(dead), dead.die(), scheduler.add(dead)))
+    for executor in world.executors:
+        executor.failing = lambda payload: any(int(pending.request.id) in poisonous for pending in payload.pendings)
+    for at, number in leaving:
+        world.call_at(at, lambda number=number: world.requests[number:] and scheduler.cancel(world.requests[number][0]))
     world.run()
     assert scheduler.idle
+    assert (scheduler.waiting, scheduler.waiting_bytes) == (0, 0)
     assert not world.refused
     for pending, reply in world.requests:
-        assert len(reply.outcomes) == 1, "lost, or answered twice"
+        assert len(reply.outcomes) == 1 or (pending.cancelled and not reply.outcomes), "lost, or answered twice"
+        if not reply.outcomes:
+            continue
         if (
             pending.deadline_ns
             and isinstance(outcome := reply.outcomes[0][1], ServerError)
@@ -224,8 +332,12 @@ def test_limits_order_and_deadlines_hold(
     for run in world.runs:
         assert sum(pending.rows for pending in run.payload.pendings) <= policy.max_rows
         assert len({pending.request.parameters["group"] for pending in run.payload.pendings}) == 1
-    if not deaths and not waiting.delay:
+    if not deaths and not waiting.delay and not poisonous:
         check_order(world)
+    if policy.retry and not deaths:
+        for pending, reply in world.requests:
+            failed = bool(reply.outcomes) and isinstance(reply.outcomes[0][1], ServerError)
+            assert not failed or int(pending.request.id) in poisonous or "expired" in str(reply.outcomes[0][1])
     counted = world.statistics
     assert counted.success + counted.fail == len(world.requests)
 

@@ -64,16 +64,19 @@ class Driver:
         (folder / "1").mkdir(parents=True)
         server, stub = channel.pair()
         self.channel = channel.Channel(server)
-        self.requests = arena.Arena(arena.create("requests"), reserved=words.CANCEL_BYTES)
+        self.requests = arena.Arena(arena.create("requests"), reserved=words.TABLES_BYTES)
         self.responses = arena.create("responses")
         self.control: memoryview | None = None
         self.cancelled = words.cancel_words(self.requests.view)
+        self.taken = words.taken_words(self.requests.view)
         self.memory: arena.Mapping | None = None
         self.waiting: list[tuple[Any, ...]] = []
         self.logs: list[dict[str, Any]] = []
         self.payloads = 0
         self.keys = 0
-        fds = (stub.fileno(), self.requests.fd, self.responses)
+        asked, asking = channel.pair()
+        self.calls = channel.Channel(asked)
+        fds = (stub.fileno(), self.requests.fd, self.responses, asking.fileno())
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.process = subprocess.Popen(
             [interpreter, str(BOOT), *map(str, fds), "stub of a test"],
@@ -84,6 +87,7 @@ class Driver:
             env={**clean, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         )
         stub.close()
+        asking.close()
 
     # --- talking
 
@@ -234,6 +238,7 @@ class Driver:
 
     def close(self) -> None:
         self.channel.close()
+        self.calls.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:

@@ -57,9 +57,7 @@ def test_an_exception_fails_every_request_of_its_payload(start: Start) -> None:
         ("return [None]", f"{NOT_A_RESPONSE} '<class 'NoneType'>'."),
         ("return []", "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
                       "InferenceRequest(s) size is:1, and InferenceResponse(s) size is:0"),
-        ("requests[0].set_release_flags(2)", "TritonModelException: TRITONSERVER_REQUEST_RELEASE_RESCHEDULE is not"),
-        ("pb_utils.MetricFamily('a', 'b', 0)", "TritonModelException: pb_utils.MetricFamily is not supported"),
-        ("requests[0].exec()", "TritonModelException: InferenceRequest.exec is not supported"),
+        ("requests[0].set_release_flags(3)", "TritonModelException: Unsupported request release flags 3"),
     ],
 )  # fmt: skip
 def test_what_execute_may_not_do(start: Start, source: str, message: str) -> None:
@@ -152,11 +150,29 @@ def test_what_a_request_knows(start: Start) -> None:
         )
     )
     assert driver.infer({}).outputs["OUT"].tolist() == [b"['', 0, 0, 0, '{}', None, False, []]"]
-    driver.cancelled[5] = 1
     extras = {"id": "é", "correlation_id": "s", "flags": 3, "timeout_us": 9, "parameters": {"a": 1, "b": True}}
     answer = driver.infer({}, "OUT", slot=5, extras=extras)
-    expected = "['é', 's', 3, 9, '{\"a\":1,\"b\":true}', None, True, ['OUT']]"
+    expected = "['é', 's', 3, 9, '{\"a\":1,\"b\":true}', None, False, ['OUT']]"
     assert answer.outputs["OUT"].tolist() == [expected.encode()]
+
+
+def test_who_is_cancelled_before_execute_is_not_executed(start: Start) -> None:
+    driver = start().ready(
+        body(
+            "return [pb_utils.InferenceResponse([pb_utils.Tensor('OUT', np.array([len(requests)]))]) for r in requests]"
+        )
+    )
+    driver.cancelled[5] = 1
+    answer = driver.infer({}, "OUT", slot=5)
+    assert answer.code == 7
+    assert answer.flags == messages.FINAL | messages.DROPPED
+    driver.cancelled[5] = 0
+    assert driver.infer({}, "OUT", slot=5).outputs["OUT"].tolist() == [1]
+
+
+def test_an_error_of_the_whole_payload_says_so(start: Start) -> None:
+    driver = start().ready(body("raise ValueError('all of it')"))
+    assert driver.infer({}).flags == messages.FINAL | messages.RAISED
 
 
 def test_response_parameters(start: Start) -> None:

@@ -216,7 +216,7 @@ def test_an_environment_without_numpy_says_so(tmp_path: Path) -> None:
     boot = Path(__file__).parents[2] / "pyserver/stub/boot.py"
     (tmp_path / "numpy.py").write_text("raise ImportError('numpy is not here')\n")
     ended = subprocess.run(
-        [sys.executable, str(boot), "0", "0", "0", "title"],
+        [sys.executable, str(boot), "0", "0", "0", "0", "title"],
         env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pyserver.frontend.grpc.engine import Call
+from pyserver.frontend.grpc.engine import Call, Method, encoded
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Crossing(Generic[T]):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[T], None]) -> None:
-        self._loop = loop
+        self.loop = loop
         self._deliver = deliver
         self._items: deque[T] = deque()
         self._woken = False
@@ -42,7 +42,7 @@ class Crossing(Generic[T]):
         if self._items and not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self.loop.call_soon_threadsafe(self._drain)
             except RuntimeError:
                 log.debug("the loop is closed: %d items are dropped", len(self._items))
 
@@ -61,3 +61,16 @@ class Bridge(Crossing[Call]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop, Call.step)
+        self._encoded: Crossing[tuple[Callable[[Any], None], Any]] = Crossing(loop, _drop)
+
+    def encoded_away(self, method: Method, result: Any, limit: int) -> bytes:
+        """`encoded` in another thread; the result is dropped on the main loop, which owns what it holds."""
+        try:
+            return encoded(method, result, limit)
+        finally:
+            self._encoded.post((method.drop, result))
+
+
+def _drop(item: tuple[Callable[[Any], None], Any]) -> None:
+    drop, result = item
+    drop(result)

@@ -1,8 +1,8 @@
 """The engine seam: what an HTTP/2 engine is to the rest of the gRPC front end.
 
-An engine runs beside the main loop, in threads of its own. It turns each unary request into a `Call`: decodes it with
-the call's `Method` in its own thread, hands it to the `Bridge`, and is told on the main loop, by `answer` or `refuse`,
-how it went. Streams are coroutines on the engine's own loop (`StreamMethod`).
+An engine runs beside the main loop, in threads of its own. It turns each unary request into a `Call`, begins it on the
+main loop, where the `Bridge` takes it, and is told there, by `answer` or `refuse`, how it went. Streams are coroutines
+on the engine's own loop (`StreamMethod`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+from pyserver.model.model import DecoupledError
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ class Method(NamedTuple):
     `decode` and `encode` are pure and may run in any thread; `run` takes what `decode` made and returns what `encode`
     takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError; that of
     `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
-    `run` returned is encoded exactly once, or given to `drop` if nobody waits for it any more. `quick` says that
-    encoding a result takes microseconds, so that it may be done on the main loop where that saves a crossing.
+    `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
+    any more. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
     """
 
     path: str
@@ -195,6 +196,8 @@ class Call:
 
 def explain(error: BaseException, path: str) -> ServerError:
     """`error` as something to tell the client; what we didn't mean to raise is logged."""
+    if isinstance(error, DecoupledError):
+        return DecoupledError(f"{path.rpartition('/')[2]} RPC")
     if isinstance(error, ServerError):
         return error
     log.error("%s failed", path, exc_info=error)
@@ -210,6 +213,14 @@ def encoded(method: Method, result: Any, limit: int) -> bytes:
     if len(message) > limit:
         raise internal(f"Response has byte size {len(message)} which exceeds gRPC's byte size limit {limit}.")
     return message
+
+
+def encoded_at_home(method: Method, result: Any, limit: int) -> bytes:
+    """As `encoded`, on the main loop; the result is dropped."""
+    try:
+        return encoded(method, result, limit)
+    finally:
+        method.drop(result)
 
 
 def stopping() -> ServerError:

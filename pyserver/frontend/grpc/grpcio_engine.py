@@ -25,7 +25,7 @@ from pyserver.frontend.grpc.engine import (
     Method,
     Options,
     StreamMethod,
-    encoded,
+    encoded_at_home,
     stopping,
 )
 from pyserver.protocol import status
@@ -160,7 +160,7 @@ class GrpcioEngine:
         async def serve(message: bytes, context: Any) -> bytes:
             if self._draining:
                 await _abort(context, stopping())
-            call = _Call(method, message, self._home, self._limit, self._loop.create_future())
+            call = _Call(method, message, bridge, self._home, self._limit, self._loop.create_future())
             opened.add(call)
             bridge.post(call)
             try:
@@ -197,12 +197,20 @@ class GrpcioEngine:
 class _Call(Call):
     """A call whose handler waits on the side loop for `reply`."""
 
-    __slots__ = ("error", "home", "limit", "reply", "result")
+    __slots__ = ("bridge", "error", "home", "limit", "message", "reply", "result")
 
     def __init__(
-        self, method: Method, message: bytes, home: Crossing[_Call], limit: int, reply: asyncio.Future[bytes]
+        self,
+        method: Method,
+        message: bytes,
+        bridge: Bridge,
+        home: Crossing[_Call],
+        limit: int,
+        reply: asyncio.Future[bytes],
     ) -> None:
         super().__init__(method, message)
+        self.bridge = bridge
+        self.message: bytes | None = None
         self.home = home
         self.limit = limit
         self.reply = reply
@@ -210,7 +218,13 @@ class _Call(Call):
         self.error: ServerError | None = None
 
     def answer(self, result: Any) -> None:
-        self.result = result
+        if self.method.quick(result):
+            try:
+                self.message = encoded_at_home(self.method, result, self.limit)
+            except ServerError as error:
+                self.error = error
+        else:
+            self.result = result
         self.home.post(self)
 
     def refuse(self, error: ServerError) -> None:
@@ -218,19 +232,20 @@ class _Call(Call):
         self.home.post(self)
 
     def deliver(self) -> None:
-        """On the side loop: encode, and let the handler go on; it may have gone."""
-        error, message = self.error, b""
-        if error is None:
+        """On the side loop: encode what is not yet, and let the handler go on; it may have gone."""
+        error, message = self.error, self.message
+        if error is None and message is None:
             try:
-                message = encoded(self.method, self.result, self.limit)
+                message = self.bridge.encoded_away(self.method, self.result, self.limit)
             except ServerError as failure:
                 error = failure
         if self.reply.done():
             return
-        if error is None:
-            self.reply.set_result(message)
-        else:
+        if error is not None:
             self.reply.set_exception(error)
+        else:
+            assert message is not None
+            self.reply.set_result(message)
 
 
 class _Stream:

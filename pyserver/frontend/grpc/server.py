@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyserver.errors import unsupported
+from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import health, native_engine, service
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
@@ -41,19 +42,21 @@ class GrpcServer:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
         bridge = Bridge(asyncio.get_running_loop())
         methods = service.methods(self._data_plane, self._control_plane)
-        infer = methods[0]
+        infer = service.infer_stream(self._data_plane)
         streams = [
             model_stream_infer(service.PREFIX + "ModelStreamInfer", infer, bridge),
             health.watch(self._data_plane, bridge),
         ]
         methods.append(health.check(self._data_plane))
-        engine = choose(self._choice, self._options, bridge)
+        engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
         try:
             self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
         except BaseException:
             await asyncio.to_thread(engine.stop)
             raise
         self._engine, self.engine = engine, engine.name
+        if engine.name == NativeEngine.name and not is_loopback(self.address):
+            log.warning(native_engine.INFLATES)
 
     def stop_accepting(self) -> None:
         """New calls get UNAVAILABLE."""
@@ -70,14 +73,15 @@ class GrpcServer:
             await asyncio.to_thread(engine.stop)
 
 
-def choose(name: str, options: Options, bridge: Bridge) -> Engine:
+def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -> Engine:
     """The engine that `--grpc-engine` names: auto is pygrpc-native where it serves what is asked, else grpcio.
 
-    ServerError (UNSUPPORTED) for native where it can't be had.
+    `exposed` to other hosts, auto is grpcio, which limits what compressed messages inflate to. ServerError
+    (UNSUPPORTED) for native where it can't be had.
     """
     reason = native_engine.unserved(options)
     if name == "native" and reason:
         raise unsupported(f"--grpc-engine=native can't be had: {reason}")
-    if name == "grpcio" or reason:
+    if name == "grpcio" or reason or (name == "auto" and exposed):
         return GrpcioEngine(bridge)
     return NativeEngine(bridge)

@@ -1,9 +1,9 @@
-"""ModelStreamInfer: one stream, any number of requests for any models, each answered as soon as its answer is there."""
+"""ModelStreamInfer: one stream, any number of requests for any models, answered as soon as their answers are there."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
@@ -11,12 +11,15 @@ from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, Str
 from pyserver.protocol import grpc_infer, status
 from pyserver.types import InferRequest, InferResponse
 
+if TYPE_CHECKING:
+    from pyserver.model import stream as streams
+
 WINDOW = 256
 """Requests that one stream may have accepted and not yet answered. Beyond, it isn't read until its client reads."""
 
 
 def model_stream_infer(path: str, infer: Method, bridge: Bridge) -> StreamMethod:
-    """The streaming twin of `infer`, the method of ModelInfer."""
+    """The streaming twin of `infer`, the method of ModelInfer whose `run` gives a stream of responses."""
 
     async def serve(stream: Stream) -> None:
         await _Session(stream, infer, bridge).serve()
@@ -25,10 +28,15 @@ def model_stream_infer(path: str, infer: Method, bridge: Bridge) -> StreamMethod
 
 
 class _Message(NamedTuple):
-    """What is to be written: `failure` is set where the client wants the first error as the stream's status."""
+    """What is to be written: `failure` is set where the client wants the first error as the stream's status.
+
+    `response`, where there is one, counts as read once it is written; `final` says that its request is answered.
+    """
 
     data: bytes
-    failure: ServerError | None = None
+    failure: ServerError | None
+    response: InferResponse | None
+    final: bool
 
 
 class _Session:
@@ -37,12 +45,14 @@ class _Session:
     def __init__(self, stream: Stream, infer: Method, bridge: Bridge) -> None:
         self._stream = stream
         self._bridge = bridge
-        self._method = infer._replace(encode=_encode_final)
-        self._home: Crossing[_Ask] = Crossing(asyncio.get_running_loop(), self._answered)
+        self._method = infer._replace(encode=grpc_infer.encode_stream_item)
+        self._home: Crossing[_Heard] = Crossing(asyncio.get_running_loop(), self._heard)
+        self._read_ones: Crossing[InferResponse] = Crossing(bridge.loop, InferResponse.release)
         self._open: set[_Ask] = set()
         self._room = asyncio.Semaphore(WINDOW)
         self._ready: asyncio.Queue[_Message | None] = asyncio.Queue()
         self._aborts = stream.metadata.get("triton_grpc_error") == "true"
+        self._over = False
 
     async def serve(self) -> None:
         """Read, answer and write until the client has said all and got all."""
@@ -50,11 +60,14 @@ class _Session:
         try:
             await self._write(reader)
         finally:
+            self._over = True
             reader.cancel()
             for ask in self._open:
                 ask.gone = True
                 self._bridge.put(ask)
             self._bridge.wake()
+            while not self._ready.empty():
+                self._done_with(self._ready.get_nowait())
             await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self) -> None:
@@ -71,70 +84,83 @@ class _Session:
             if message is None:
                 await asyncio.wait((reader,))
                 reader.result()
-            elif message.failure is not None:
-                await self._stream.abort(status.GRPC[message.failure.code], message.failure.message)
-            else:
-                await self._stream.write(message.data)
-                self._room.release()
+                continue
+            try:
+                if message.failure is not None:
+                    await self._stream.abort(status.GRPC[message.failure.code], message.failure.message)
+                elif message.data:
+                    await self._stream.write(message.data)
+            finally:
+                self._done_with(message)
+
+    def _done_with(self, message: _Message | None) -> None:
+        if message is None:
+            return
+        if message.response is not None:
+            self._read_ones.post(message.response)
+        if message.final:
+            self._room.release()
 
     def _ask(self, message: bytes) -> None:
         ask = _Ask(self._method, message, self._home)
         self._open.add(ask)
         self._bridge.post(ask)
 
-    def _answered(self, ask: _Ask) -> None:
-        self._open.discard(ask)
-        self._ready.put_nowait(self._message(ask))
+    def _heard(self, heard: _Heard) -> None:
+        ask, item = heard
+        message = self._refusal(ask) if item is None else self._message(ask, *item)
+        if message.final:
+            self._open.discard(ask)
+        if self._over:
+            self._done_with(message)
+        else:
+            self._ready.put_nowait(message)
 
-    def _message(self, ask: _Ask) -> _Message:
-        error = ask.error
-        if error is None:
+    def _refusal(self, ask: _Ask) -> _Message:
+        assert ask.error is not None
+        return _Message(grpc_infer.encode_stream_error(ask.error, ask.id), None, None, True)
+
+    def _message(self, ask: _Ask, response: InferResponse, final: bool) -> _Message:
+        error, data = response.error, b""
+        if error is None and not (response.empty and not ask.empty_final):
             try:
-                return _Message(encoded(self._method, ask.result, MAX_MESSAGE))
+                data = encoded(self._method, (response, final), MAX_MESSAGE)
             except ServerError as failure:
                 error = failure
-        if not ask.accepted:
-            return _Message(grpc_infer.encode_stream_error(error, ask.id))
+        if error is None:
+            return _Message(data, None, response, final)
         if self._aborts:
-            return _Message(b"", error)
-        return _Message(grpc_infer.encode_stream_error(error, ask.id, ask.model))
+            return _Message(b"", error, response, final)
+        model = (response.model_name, response.model_version)
+        return _Message(grpc_infer.encode_stream_error(error, ask.id, model, final), None, response, final)
 
 
 class _Ask(Call):
-    """One request of a stream. `accepted` turns true once it was not refused at once."""
+    """One request of a session."""
 
-    __slots__ = ("accepted", "error", "home", "id", "model", "result")
+    __slots__ = ("empty_final", "error", "home", "id", "stream")
 
-    def __init__(self, method: Method, message: bytes, home: Crossing[_Ask]) -> None:
+    def __init__(self, method: Method, message: bytes, home: Crossing[_Heard]) -> None:
         super().__init__(method, message)
-        self.id, self.model = _identity(self.request)
+        request = self.request
+        self.id = request.id if isinstance(request, InferRequest | grpc_infer.BadRequestError) else ""
+        self.empty_final = isinstance(request, InferRequest) and request.empty_final
         self.home = home
-        self.accepted = False
         self.error: ServerError | None = None
-        self.result: Any = None
-
-    def settle(self, future: asyncio.Future[Any]) -> None:
-        self.accepted = True
-        super().settle(future)
+        self.stream: streams.Stream | None = None
 
     def answer(self, result: Any) -> None:
-        self.result = result
-        self.home.post(self)
+        """On the main loop: the responses are to come."""
+        self.stream = result
+        result.listen(lambda item: self.home.post((self, item)))
 
     def refuse(self, error: ServerError) -> None:
         self.error = error
-        self.home.post(self)
+        self.home.post((self, None))
+
+    def _abandon(self) -> None:
+        if self.stream is not None:
+            self.stream.cancel()
 
 
-def _identity(request: InferRequest | ServerError) -> tuple[str, tuple[str, str]]:
-    """Id, model and version of a request, or of what could be read of one."""
-    if isinstance(request, InferRequest | grpc_infer.BadRequestError):
-        return request.id, (request.model_name, request.model_version)
-    return "", ("", "")
-
-
-def _encode_final(response: InferResponse) -> bytes:
-    try:
-        return grpc_infer.encode_stream(response, final=True)
-    finally:
-        response.release()
+_Heard = tuple[_Ask, "streams.Item | None"]

@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import infer_handler, models, repository
+from pyserver.frontend.rest import generate, infer_handler, models, repository
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
@@ -24,6 +24,8 @@ access_log = logging.getLogger("pyserver.access")
 # In this order: `/v2/models/stats` is not the metadata of a model called "stats".
 ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INFER, infer_handler.Infer),
+    (rest_path.GENERATE, generate.Generate),
+    (rest_path.GENERATE_STREAM, generate.GenerateStream),
     (rest_path.LIVE, models.Live),
     (rest_path.READY, models.Ready),
     (rest_path.MODEL_READY, models.ModelReady),

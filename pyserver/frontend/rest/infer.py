@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.rest.limits import Limits
+from pyserver.model.model import DecoupledError
 from pyserver.protocol import compression, rest_infer, status
 from pyserver.types import Buffer, InferRequest, InferResponse, Lease
 
@@ -108,6 +109,8 @@ def failure(error: BaseException) -> Answer:
         log.error("an inference request failed", exc_info=error)
         body = status.error_body("internal error: see the server's log")
         return Answer(status.INTERNAL_SERVER_ERROR, [body], len(body))
+    if isinstance(error, DecoupledError):
+        error = DecoupledError("HTTP end point")
     code, body = status.http_error(error)
     extra: list[tuple[str, str]] = []
     seconds = status.retry_after(error)

@@ -42,12 +42,16 @@ class Model(Handler):
 class ModelReady(Handler):
     """Whether a model is ready; one that isn't known isn't."""
 
-    def get(self, name: str, version: str = "") -> None:
+    async def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/ready`."""
-        if self.data_plane.model_ready(name, parse_version(version)):
-            self.reply()
+        version = parse_version(version)
+        why = self.data_plane.why_unready(name, version)
+        if not why and not await self.data_plane.probe(name, version):
+            why = "its is_ready says so"
+        if why:
+            self.reply(status.error_body(f"Model version not ready: {why}"), status_code=status.BAD_REQUEST)
         else:
-            self.reply(status.error_body("Model version not ready"), status_code=status.BAD_REQUEST)
+            self.reply()
 
 
 class ModelConfig(Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
 from pyserver.model.model import Model
+from pyserver.payload import Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -21,15 +23,37 @@ class Ensemble(Model):
         self.graph = graph_of(config)
         self.steps: list[Model] = []
         per_step = config.ensemble_scheduling.max_inflight_requests
-        self._executor = GraphExecutor(
+        self._runs = GraphExecutor(
             name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step, clock
         )
-        self.scheduler.add(self._executor)
+        self.scheduler.add(self._runs)
 
     @property
     def ready(self) -> bool:
         """Whether every step's model would run a request sent now."""
         return bool(self.steps) and all(model.ready for model in self.steps)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every step's model has all its instances."""
+        return all(model.whole for model in self.steps)
+
+    @property
+    def trouble(self) -> str:
+        """What its steps' models miss."""
+        return "; ".join(
+            f"step '{model.name}': {model.trouble}" for model in dict.fromkeys(self.steps) if model.trouble
+        )
+
+    async def probe(self) -> bool:
+        """Whether every step's model says that it is ready."""
+        return self.ready and all(await asyncio.gather(*(model.probe() for model in dict.fromkeys(self.steps))))
+
+    def waits_for(self, pending: Pending | None) -> Sequence[Model]:
+        """Models of its steps."""
+        if pending is None:
+            return self.steps
+        return [self.steps[number] for number in self._runs.steps_running(pending) if number < len(self.steps)]
 
     def link(self, models: Sequence[Model]) -> None:
         """Run the steps on `models` from now on: one for each step, in the order of the configuration."""
@@ -39,7 +63,7 @@ class Ensemble(Model):
         self.steps = list(models)
         for model in models:
             model.users.add(self)
-        self._executor.ranks = [ranks(model.config) for model in models]
+        self._runs.ranks = [ranks(model.config) for model in models]
         if self.cached is not None:
             self.cached.renew(self.identity)
 

@@ -84,6 +84,19 @@ class GraphExecutor:
         if run is not None:
             run.cancel()
 
+    def withdraw(self, pending: Pending) -> bool:
+        """What was taken has begun."""
+        return False
+
+    def ahead(self) -> list[Pending]:
+        """Nothing: what was taken has begun."""
+        return []
+
+    def steps_running(self, pending: Pending) -> list[int]:
+        """The steps whose models have not answered yet."""
+        run = self._runs.get(pending)
+        return run.running if run is not None else []
+
     def forget(self, payload: Payload) -> None:
         """`payload` is over: there is room for another."""
         pending = payload.pendings[0]

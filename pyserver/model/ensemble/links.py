@@ -46,14 +46,6 @@ class Links:
         while changed := [entry for entry, ensemble in self._ensembles() if self._look_at(entry, ensemble)]:
             log.debug("%d ensembles follow the models of their steps", len(changed))
 
-    def users(self, name: str) -> list[str]:
-        """The names of the ensembles that serve and have a step of model `name`."""
-        return [
-            ensemble.name
-            for entry, ensemble in self._ensembles()
-            if entry.state is State.READY and any(step.model == name for step in ensemble.graph.steps)
-        ]
-
     def _ensembles(self) -> Iterator[tuple[VersionEntry, Ensemble]]:
         for entry in self._registry:
             for found in entry.versions.values():
@@ -68,6 +60,8 @@ class Links:
         except ServerError as error:
             entry.state, entry.reason = State.UNAVAILABLE, error.message
         else:
+            if before is State.READY:
+                return False  # its reason, that of a reload that failed, stays
             entry.state, entry.reason = State.READY, ""
         if entry.state is before:
             return False

@@ -17,11 +17,6 @@ def graph_of(config: Any) -> Graph:
     )
 
 
-def composing(config: Any) -> list[str]:
-    """The names of the models that an ensemble's steps run, each once; none for a model that is no ensemble."""
-    return list(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
-
-
 def ranks(config: Any) -> dict[str, int]:
     """The number of dimensions, batch included, of each input and output of a model."""
     batch = 1 if config.max_batch_size > 0 else 0

@@ -59,6 +59,11 @@ class Run:
         for number in self._course.first:
             self._executor.enter(number, self)
 
+    @property
+    def running(self) -> list[int]:
+        """The steps whose models have not answered yet."""
+        return list(self._futures)
+
     def cancel(self) -> None:
         """Nobody waits for the answer: neither do we for those of the steps."""
         self._end(ServerError(ErrorCode.CANCELLED, f"request to ensemble '{self._executor.model}' was cancelled"))

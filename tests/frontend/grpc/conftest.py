@@ -1,6 +1,7 @@
 """Planes that answer without models, and servers over them, one for each engine."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -8,8 +9,9 @@ import grpc
 import pytest
 import tritonclient.grpc as client_library
 
-from pyserver.errors import ErrorCode, ServerError, not_found
+from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.frontend.grpc.server import GrpcServer
+from pyserver.model.stream import Item
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -17,11 +19,40 @@ ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 
 
 class Lease:
+    """As a real one it belongs to the thread of the main loop, which made it."""
+
     def __init__(self) -> None:
         self.released = 0
+        self.home = threading.get_ident()
+        self.strays = 0
 
     def release(self) -> None:
         self.released += 1
+        self.strays += threading.get_ident() != self.home
+
+
+class FutureStream:
+    """The stream of a model that gives one response, of the future of its answer."""
+
+    def __init__(self, future: "asyncio.Future[InferResponse]", request: InferRequest) -> None:
+        self.future = future
+        self.request = request
+
+    def listen(self, listener: Callable[[Item], None]) -> None:
+        def done(future: "asyncio.Future[InferResponse]") -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                listener(Item(future.result(), True))
+                return
+            told = error if isinstance(error, ServerError) else internal(type(error).__name__)
+            listener(Item(InferResponse(self.request.model_name, "1", self.request.id, error=told), True))
+
+        self.future.add_done_callback(done)
+
+    def cancel(self) -> None:
+        self.future.cancel()
 
 
 class Planes:
@@ -47,6 +78,9 @@ class Planes:
 
     def model_ready(self, name: str, version: str) -> bool:
         return name == "identity" and version in ("", "1")
+
+    async def probe(self, name: str, version: str) -> bool:
+        return self.model_ready(name, version)
 
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "tests", "version": "1.2", "extensions": ["statistics", "parameters"]}
@@ -96,6 +130,9 @@ class Planes:
         else:
             self.loop.call_soon(self.answer, future, request)
         return future
+
+    def infer_stream(self, request: InferRequest) -> "FutureStream":
+        return FutureStream(self.infer(request), request)
 
     def answer(self, future: "asyncio.Future[InferResponse]", request: InferRequest) -> None:
         """Give the inputs back as outputs."""

@@ -10,9 +10,11 @@ import grpc
 import pytest
 
 from pyserver.errors import ServerError
+from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import native_engine
 from pyserver.frontend.grpc.bridge import Bridge
-from pyserver.frontend.grpc.engine import STOPPING, Options
+from pyserver.frontend.grpc.engine import STOPPING, Method, Options
+from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.frontend.grpc.server import GrpcServer, choose
 from pyserver.proto import health as health_pb
 from pyserver.proto import inference as pb
@@ -102,6 +104,20 @@ async def test_a_large_answer_leaves_before_the_end(server, channel, planes):
     planes.answer(*planes.held[0])
     assert len(await asyncio.to_thread(call.result)) > 32 << 20
     await draining
+
+
+@pytest.mark.parametrize("size", [16, 1 << 20, 4 << 20])
+async def test_what_an_answer_holds_is_given_back_on_the_main_loop(channel, planes, size):
+    asked = pb.ModelInferRequest(model_name="identity", raw_input_contents=[bytes(size)])
+    asked.inputs.add(name="X", datatype="UINT8", shape=[size])
+    message = asked.SerializeToString()
+    calls = [channel.unary_unary(INFER).future(message, timeout=30) for _ in range(4)]
+    for call in calls:
+        assert len(await asyncio.to_thread(call.result)) > size
+    stream = channel.stream_stream(STREAM)(iter([message] * 4), timeout=30)
+    assert len(await asyncio.to_thread(list, stream)) == 4
+    await asyncio.sleep(0)
+    assert [(lease.released, lease.strays) for lease in planes.leases] == [(1, 0)] * 8
 
 
 async def test_draining_takes_no_longer_than_it_may(server, channel, planes, caplog):
@@ -196,6 +212,41 @@ async def test_messages_over_the_limit(channel, planes, monkeypatch):
     assert [lease.released for lease in planes.leases] == [1]
 
 
+async def test_gzip_inflates_to_the_limit_and_no_further():
+    """So does grpcio, which is why a limit is its business; pygrpc-native has none."""
+    limited = Options(max_message=1 << 20)
+    with pytest.raises(ServerError, match="does not serve max_message"):
+        choose("native", limited, Bridge(asyncio.get_running_loop()))
+    engine = choose("auto", limited, Bridge(asyncio.get_running_loop()))
+    try:
+        echo = Method("/s/Echo", len, lambda size: size, lambda size: b"%d" % size)
+        port = await asyncio.to_thread(engine.start, "127.0.0.1", 0, [echo], [], limited)
+        with grpc.insecure_channel(f"127.0.0.1:{port}", compression=grpc.Compression.Gzip) as channel:
+            call = channel.unary_unary("/s/Echo")
+            assert await asyncio.to_thread(call, bytes(1 << 20), timeout=30) == b"1048576"
+            code, _ = await asyncio.to_thread(code_of, call.future(bytes((1 << 20) + 1), timeout=30))
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        await asyncio.to_thread(engine.stop)
+
+
+@pytest.mark.parametrize(("address", "own"), [
+    ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True),
+    ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("host.example", False),
+])  # fmt: skip
+def test_who_can_connect(address, own):
+    assert is_loopback(address) is own
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_who_listens_to_others_hears_that_gzip_has_no_limit(planes, engine, own, monkeypatch, caplog):
+    monkeypatch.setattr("pyserver.frontend.grpc.server.is_loopback", lambda address: own)
+    server = GrpcServer(planes, planes, Settings(grpc_port=0, grpc_engine=engine))
+    await server.start()
+    await server.drain(0)
+    assert (native_engine.INFLATES in caplog.text) is (engine == "native" and not own)
+
+
 async def test_which_engine_is_taken(monkeypatch):
     bridge = Bridge(asyncio.get_running_loop())
     assert choose("auto", Options(), bridge).name == "pygrpc-native"
@@ -220,3 +271,9 @@ def _end(call):
     with pytest.raises(grpc.RpcError):
         list(call)
     return call.code(), call.details()
+
+
+@pytest.mark.parametrize(("name", "exposed"), [("auto", True), ("grpcio", False), ("grpcio", True)])
+async def test_other_hosts_are_served_by_the_engine_that_limits_gzip(name, exposed):
+    bridge = Bridge(asyncio.get_running_loop())
+    assert isinstance(choose(name, Options(), bridge, exposed), GrpcioEngine)

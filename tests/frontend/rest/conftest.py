@@ -36,8 +36,11 @@ class FakeDataPlane:
     def ready(self) -> bool:
         return self.is_ready
 
-    def model_ready(self, name: str, version: str) -> bool:
-        return name == "m" and version in ("", "1")
+    def why_unready(self, name: str, version: str) -> str:
+        return "" if name == "m" and version in ("", "1") else "it died"
+
+    async def probe(self, name: str, version: str) -> bool:
+        return self.model_ready(name, version)
 
     def check(self, name: str, version: str) -> None:
         if name not in ("m", "slow"):

@@ -57,7 +57,7 @@ async def test_documents_are_compact(world: Any) -> None:
 async def test_model_ready(world: Any, path: str, status: int) -> None:
     answer = await world.ask("GET", path)
     assert answer.status == status
-    assert answer.body == (b"" if status == 200 else b'{"error":"Model version not ready"}')
+    assert answer.body == (b"" if status == 200 else b'{"error":"Model version not ready: it died"}')
 
 
 @pytest.mark.parametrize(

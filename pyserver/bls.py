@@ -1,0 +1,80 @@
+"""What the server does for the models that it runs: answers their calls, and lets them load, unload and measure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyserver.errors import ServerError, invalid, unavailable, unsupported
+from pyserver.model.custom_metrics import CustomMetrics
+from pyserver.model.cycles import cycle
+from pyserver.model.registry import Registry
+from pyserver.model.stream import Stream
+from pyserver.types import InferRequest
+
+if TYPE_CHECKING:
+    from pyserver.controlplane import ControlPlane
+    from pyserver.instance.instance import Instance
+
+
+class ModelServices:
+    """The `pyserver.instance.calls.Services` of one server; `control_plane` is set once there is one."""
+
+    control_plane: ControlPlane
+
+    def __init__(self, registry: Registry, metrics: CustomMetrics) -> None:
+        self._registry = registry
+        self._metrics = metrics
+
+    def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None) -> Stream:
+        """Start the call; errors are told as Triton tells the caller, with the code of their kind."""
+        name = request.model_name
+        said = f"Model {name} - Error when running inference: "
+        try:
+            model = self._registry.get(name, request.model_version)
+        except ServerError as error:
+            text = f"{said}Failed for execute the inference request. Model '{name}' is not ready. {error.message}"
+            raise ServerError(error.code, text) from error
+        if model.decoupled and not decoupled:
+            raise unsupported(
+                f"{said}model '{name}' doesn't support this call: it is one of the models using the decoupled "
+                "transaction policy. Please use 'decoupled=True' when calling 'exec' or 'async_exec'."
+            )
+        chain = cycle(waiting, model) if waiting is not None else []
+        if chain:
+            raise unavailable(
+                f"{said}the call would wait for ever, {' -> '.join(chain)}: every instance of '{chain[-1]}' that could "
+                "answer waits for this call. Give it more instances, or don't call it from what it calls."
+            )
+        try:
+            return model.infer_stream(request)
+        except ServerError as error:
+            raise ServerError(error.code, said + error.message) from error
+
+    async def control(self, caller: Instance, asked: dict[str, Any]) -> Any:
+        """Do what a model asks by pb_utils.load_model and the like."""
+        what, name = asked.get("what"), str(asked.get("model", ""))
+        if what == "load":
+            await self.control_plane.load(name, asked.get("parameters") or {})
+        elif what == "unload":
+            await self.control_plane.unload(name, asked.get("unload_dependents") is True)
+        elif what == "ready":
+            return self._ready(name, str(asked.get("version", "")))
+        elif what == "family":
+            self._metrics.family(asked)
+        elif what == "metric":
+            self._metrics.metric(caller, asked)
+        elif what == "value":
+            return self._metrics.value(asked)
+        else:
+            raise invalid(f"nothing here is called '{what}'")
+        return None
+
+    def gone(self, caller: Instance) -> None:
+        """An instance has ended: what it counted stays, what it measured does not."""
+        self._metrics.gone(caller)
+
+    def _ready(self, name: str, version: str) -> bool:
+        try:
+            return self._registry.get(name, version).ready
+        except ServerError:
+            return False

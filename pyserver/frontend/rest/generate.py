@@ -1,0 +1,93 @@
+"""POST .../generate and .../generate_stream: flat JSON in; one JSON object, or server-sent events, out."""
+
+from __future__ import annotations
+
+from tornado.iostream import StreamClosedError
+
+from pyserver.errors import ServerError
+from pyserver.frontend.rest.handler import Handler
+from pyserver.model.stream import Stream
+from pyserver.protocol import compression, rest_generate, status
+from pyserver.protocol.rest_path import parse_version
+from pyserver.types import Buffer, InferResponse
+
+EVENTS = "text/event-stream; charset=utf-8"
+
+
+class Generation(Handler):
+    """What both have in common: a stream that ends when its client goes away."""
+
+    stream: Stream | None = None
+
+    def on_connection_close(self) -> None:
+        """The client has gone: nobody waits for the rest."""
+        super().on_connection_close()
+        if self.stream is not None:
+            self.stream.cancel()
+
+    def begin(self, name: str, version: str) -> Stream:
+        """Start what the body asks; ServerError where it can't be."""
+        version = parse_version(version)
+        specs = self.data_plane.model_inputs(name, version)
+        body: Buffer = self.body
+        limit = self.rest.limits.max_input_size
+        if encoding := self.request.headers.get("Content-Encoding"):
+            body = compression.inflate(encoding, body, limit)
+        request = rest_generate.decode(body, specs, name, version, limit)
+        self.stream = stream = self.data_plane.infer_stream(request)
+        return stream
+
+
+class Generate(Generation):
+    """The one response of a model."""
+
+    async def post(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/generate`."""
+        stream = self.begin(name, version)
+        bodies: list[bytes] = []
+        async for response, _ in stream:
+            try:
+                if response.error is not None:
+                    raise response.error
+                if not response.empty:
+                    bodies.append(rest_generate.encode(response))
+            finally:
+                response.release()
+            if len(bodies) > 1:
+                break
+        stream.cancel()
+        self.reply(bodies[0] if len(bodies) == 1 else status.error_body(rest_generate.CARDINALITY))
+
+
+class GenerateStream(Generation):
+    """All responses of a model, each as an event as soon as it is there."""
+
+    async def post(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/generate_stream`."""
+        stream = self.begin(name, version)
+        self.set_header("Content-Type", EVENTS)
+        self.take_leave()
+        begun = False
+        try:
+            async for response, _ in stream:
+                try:
+                    if response.error is not None and not begun:
+                        self.set_status(status.HTTP[response.error.code])
+                    begun = True
+                    if not response.empty:
+                        self.write(rest_generate.event(_encoded(response)))
+                        await self.flush()
+                finally:
+                    response.release()
+            self.finish()
+        except StreamClosedError:
+            pass
+        finally:
+            stream.cancel()
+
+
+def _encoded(response: InferResponse) -> bytes:
+    try:
+        return rest_generate.encode(response)
+    except ServerError as error:
+        return status.error_body(error.message)

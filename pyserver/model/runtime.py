@@ -1,0 +1,90 @@
+"""Which interpreter a model runs under, with which environment variables: the server's, or its environment's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyserver.environment import source, variables
+from pyserver.environment.cache import default_folder
+from pyserver.environment.environments import Environments
+from pyserver.environment.interpreter import Facts
+from pyserver.environment.source import Source
+from pyserver.errors import ServerError, invalid
+from pyserver.repository.repository import ModelFolder
+from pyserver.settings import Settings
+
+log = logging.getLogger(__name__)
+
+INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An interpreter, all the variables of a process of it, and what is known of it (None: the server's own)."""
+
+    interpreter: str
+    variables: Mapping[str, str]
+    facts: Facts | None = None
+
+
+class Runtimes:
+    """Finds the runtimes of models; their environments are prepared when they are first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        folder = Path(settings.environment_cache).absolute() if settings.environment_cache else default_folder()
+        self._environments = Environments(folder, settings.load_limit)
+        self._build = settings.build_environments
+
+    async def of(self, folder: ModelFolder, config: Any, report: Callable[[str], None]) -> Runtime:
+        """The runtime that `config`, or what lies beside it, asks for; ServerError if it can't be had.
+
+        `report` hears how far the preparation of an environment is.
+        """
+        wanted = self._wanted(folder, config)
+        if wanted is None:
+            return _plain(folder, _parameter(config, INTERPRETER_PARAMETER))
+        try:
+            found = await self._environments.get(wanted, lambda progress: report(f"{wanted}: {progress}"))
+        except ServerError as error:
+            raise ServerError(error.code, f"model '{folder.name}': {error.message}") from error
+        return Runtime(found.interpreter, found.variables, found.facts)
+
+    def _wanted(self, folder: ModelFolder, config: Any) -> Source | None:
+        if value := _parameter(config, source.PARAMETER):
+            return source.named(folder.name, folder.path, value)
+        listed = source.beside(folder.path)
+        if listed is None or _parameter(config, INTERPRETER_PARAMETER):
+            return None
+        if not self._build:
+            log.warning(
+                "model '%s': nothing is installed from its %s: --build-environments=true allows it",
+                folder.name, listed.path.name,
+            )  # fmt: skip
+            return None
+        return listed
+
+
+def explained(error: ServerError, runtime: Runtime) -> None:
+    """Add to the failure of a load what it was run by, where that is not the server's own interpreter."""
+    if runtime.facts is not None and str(runtime.facts) not in error.message:
+        error.message = f"{error.message}\n  run by {runtime.facts}"
+        error.args = (error.message,)
+
+
+def _parameter(config: Any, name: str) -> str:
+    return str(config.parameters[name].string_value) if name in config.parameters else ""
+
+
+def _plain(folder: ModelFolder, named: str) -> Runtime:
+    """The server's own interpreter, or one of which only the path is known."""
+    if not named:
+        return Runtime(sys.executable, os.environ)
+    if not os.access(named, os.X_OK):
+        raise invalid(f"model '{folder.name}': interpreter '{named}' is not an executable file")
+    return Runtime(named, variables.of_interpreter(Path(named), os.environ))
