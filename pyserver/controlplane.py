@@ -6,12 +6,15 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model import callgraph, overrides
 from pyserver.model import plan as plans
+from pyserver.model.ensemble.links import Links
+from pyserver.model.ensemble.order import LoadOrder
 from pyserver.model.index import document, load_failed, reason
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
@@ -43,6 +46,10 @@ class ControlPlane:
         upload_limit: int = UPLOAD_LIMIT,
     ) -> None:
         self._registry = registry
+        self._links = Links(registry)
+        self._order = LoadOrder()
+        self._starting: frozenset[str] = frozenset()
+        self._asked_for: set[str] = set()
         self._repository = repository
         self._loader = loader
         self._planner = Planner(repository, loader)
@@ -76,19 +83,27 @@ class ControlPlane:
         """
         self._allow()
         await self.bring_up(name, overrides.parse(name, parameters or {}, self._upload_limit))
+        self._asked_for.add(name)
 
     async def unload(self, name: str, unload_dependents: bool = False) -> None:
         """Stop serving a model by request; requests it has accepted finish in the background.
 
-        With `unload_dependents` the models that it alone calls go as well.
+        With `unload_dependents` the models that it alone calls go as well, but for steps of ensembles that were
+        loaded by request themselves.
         """
         self._allow()
-        also = callgraph.only_called_by(name, self._calls()) if unload_dependents else []
-        for each in [name, *also]:
+        async with self._lock(name):
+            also = callgraph.only_called_by(name, self._calls(), self._steps_asked_for()) if unload_dependents else []
+            self._unload(name)
+        for each in also:
             async with self._lock(each):
-                entry = self._registry.known(each)
-                if entry is not None:
-                    self._take_down(entry, self._drain)
+                self._unload(each)
+
+    def _unload(self, name: str) -> None:
+        self._asked_for.discard(name)
+        entry = self._registry.known(name)
+        if entry is not None:
+            self._take_down(entry, self._drain)
 
     async def start(self, names: list[str] | None) -> list[str]:
         """Load models at start, side by side: all there are (None), or `names`. Returns those that did not load."""
@@ -96,7 +111,9 @@ class ControlPlane:
         for name in looks:
             self._watch.act(name, looks)
         await in_thread(self._repository.scan)
-        return await self._bring_up_all(sorted(self._repository.names) if names is None else names)
+        wanted = sorted(self._repository.names) if names is None else names
+        self._asked_for.update(wanted)
+        return await self._bring_up_all(wanted)
 
     async def poll(self, settle: float = SETTLE) -> None:
         """Load what is new in the repositories or has changed, unload what is gone; the rest of what is being written
@@ -128,6 +145,7 @@ class ControlPlane:
         await asyncio.gather(*self._loading, return_exceptions=True)
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
+        self._registry.on_change = None
         for names in callgraph.layers(self._calls()):
             for name in names:
                 self._take_down(self._registry.entry(name), max(0.0, deadline - clock()))
@@ -150,7 +168,9 @@ class ControlPlane:
 
     async def _bring_up_all(self, names: list[str]) -> list[str]:
         """Bring up all of these; the names of those that failed, which `_failed` has logged."""
+        self._starting = frozenset(names)
         results = await asyncio.gather(*(self.bring_up(name) for name in names), return_exceptions=True)
+        self._starting = frozenset()
         failed = []
         for name, result in zip(names, results, strict=True):
             if isinstance(result, BaseException):
@@ -188,13 +208,28 @@ class ControlPlane:
         serving = entry.serving()
         if not serving:
             self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
+        await self._bring_up_steps(entry.name, sorted(callgraph.composing(plan.config)))
         models = await self._loader.start(plan, entry.loading)
+        self._links.link_all(models)
         self._set(entry, {model.version: VersionEntry(State.READY, "", model) for model in models})
         old, entry.plan = entry.plan, plan
         log.info("successfully loaded '%s'", entry.name)
-        if serving:
-            leftover = old if old is not None and old.folder != plan.folder else None
+        leftover = old if old is not None and old.folder != plan.folder else None
+        if serving or leftover is not None:
             self._retire([(model, None) for model in serving.values()], self._drain, leftover)
+
+    async def _bring_up_steps(self, name: str, steps: list[str]) -> None:
+        """Have the models of an ensemble's steps serve before it does; `Links` tells of those that do not."""
+        with self._order.waits(name, steps):
+            await asyncio.gather(*(self._bring_up_step(step) for step in steps))
+
+    async def _bring_up_step(self, name: str) -> None:
+        async with self._lock(name):
+            entry = self._registry.known(name)
+        if name in self._starting or name not in self._repository.names or (entry is not None and entry.serving()):
+            return
+        with suppress(ServerError):  # `_failed` has logged it
+            await self.bring_up(name)
 
     async def _resize(self, entry: ModelEntry, plan: Plan) -> None:
         """Add and remove instances, the others serve on."""
@@ -227,7 +262,7 @@ class ControlPlane:
             going.append((model, found))
         for found in entry.versions.values():
             if found.state is State.UNAVAILABLE:
-                found.reason = UNLOADED
+                found.reason, found.model = UNLOADED, None
         plan, entry.plan = entry.plan, None
         self._registry.changed()
         self._retire(going, timeout, plan, entry.name if forget else "")
@@ -272,6 +307,11 @@ class ControlPlane:
             for entry in self._registry
             if (serving := entry.serving())
         }
+
+    def _steps_asked_for(self) -> set[str]:
+        """Models that were loaded by request and that ensembles have steps of."""
+        configs = [model.config for entry in self._registry for model in entry.serving().values()]
+        return self._asked_for & set().union(*map(callgraph.composing, configs))
 
     def _set(self, entry: ModelEntry, versions: dict[int, VersionEntry]) -> None:
         entry.versions = versions

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyserver import __version__
+from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
@@ -28,10 +29,16 @@ class DataPlane:
     """
 
     def __init__(
-        self, registry: Registry, name: str, strict_readiness: bool, metrics: CustomMetrics | None = None
+        self,
+        registry: Registry,
+        name: str,
+        strict_readiness: bool,
+        metrics: CustomMetrics | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._metrics = metrics or CustomMetrics()
         self._registry = registry
+        self._cache = cache
         self._name = name
         self._strict = strict_readiness
         self._starting = True
@@ -110,6 +117,10 @@ class DataPlane:
     def models(self) -> Iterable[tuple[str, int, Model]]:
         """Every model version that serves: what the metrics are made from."""
         return self._registry.loaded()
+
+    def cache(self) -> Counters | None:
+        """What the response cache counts; None where there is none."""
+        return None if self._cache is None else self._cache.counters
 
     def custom_metrics(self) -> list[FamilySample]:
         """What models measure of their own accord."""

@@ -13,6 +13,7 @@ import time
 from typing import Protocol
 
 from pyserver.bls import ModelServices
+from pyserver.cache import config as cache_config
 from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
@@ -63,13 +64,15 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = Registry()
+        kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
+        self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
         metrics = CustomMetrics()
-        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics)
+        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics, self._cache)
         services = ModelServices(self._registry, metrics)
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
-            Loader(settings, time.monotonic_ns, services),
+            Loader(settings, time.monotonic_ns, services, self._cache),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
             upload_limit=settings.http_max_body_size,
@@ -130,6 +133,8 @@ class Server:
             front.stop_accepting()
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        if self._cache is not None:
+            await self._cache.close()
 
     async def _poll(self) -> None:
         """Look at the repositories now and then; what can't be read now may be read the next time."""

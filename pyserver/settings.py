@@ -94,6 +94,15 @@ class Settings:
     metrics_address: str = flag("", "address to bind; the HTTP one unless given", "metrics", "ADDRESS")
     metrics_port: int = flag(8002, "port; 0 for a free one", "metrics", "PORT")
 
+    cache_config: tuple[str, ...] = flag(
+        (),
+        "keep answers of models with response_cache: local,size=BYTES, or redis,host=HOST,port=PORT[,user=,password=,"
+        "db=,timeout_ms=,ttl=]; may be given several times",
+        "cache",
+        "CACHE,KEY=VALUE",
+    )
+    response_cache_byte_size: int = flag(0, "deprecated: as --cache-config local,size=BYTES", "cache", "BYTES")
+
     max_queue_requests: int = flag(10_000, "requests that may wait for one model", "limits", "N")
     max_queue_bytes: int = flag(4096 * MEBIBYTE, "bytes that may wait for one model", "limits", "BYTES")
     default_queue_timeout_secs: float = flag(

@@ -16,7 +16,7 @@ FLOORS = [
     {"protocol"},
     {"dataplane", "controlplane", "bls"},
     {"model"},
-    {"repository", "environment"},
+    {"repository", "environment", "cache"},
     {"scheduler"},
     {"instance"},
     {"payload"},

@@ -14,11 +14,12 @@ from typing import Any
 
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
-from pyserver.errors import ServerError, invalid
+from pyserver.errors import ServerError, invalid, unsupported
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
 from pyserver.model.planner import Planner
 from pyserver.protocol import rest_infer
+from pyserver.repository.backends import ENSEMBLE
 from pyserver.repository.repository import ModelRepository
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, Tensor
@@ -66,6 +67,8 @@ async def _load(settings: Settings, name: str, version: int) -> Model:
     repository = ModelRepository(settings.repositories)
     loader = Loader(settings, time.monotonic_ns, foreground=True)
     plan = await Planner(repository, loader).plan(name, None, None)
+    if plan.config.platform == ENSEMBLE:
+        raise unsupported(f"model '{name}' is an ensemble, which has no code of its own: debug the models of its steps")
     wanted = version or max(plan.versions)
     if wanted not in plan.versions:
         raise invalid(f"model '{name}' has no version {wanted} to serve, expected one of {list(plan.versions)}")

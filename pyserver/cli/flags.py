@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyserver import __version__
+from pyserver.cache import config as cache_config
 from pyserver.errors import ServerError
 from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
@@ -17,6 +18,7 @@ TITLES = {
     "http": "REST",
     "grpc": "gRPC",
     "metrics": "metrics",
+    "cache": "response cache",
     "limits": "limits",
     "logging": "logging",
 }
@@ -30,11 +32,13 @@ def parse(arguments: Sequence[str]) -> Settings:
     if not given["model_repository"]:
         parser.error("no models to serve: give at least one --model-repository DIR")
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    settings = Settings(**fields)
     try:
-        parse_resources(fields["rate_limit_resource"])
+        cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
+        parse_resources(settings.rate_limit_resource)
     except ServerError as error:
         parser.error(error.message)
-    return Settings(**fields)
+    return settings
 
 
 def make_parser() -> argparse.ArgumentParser:

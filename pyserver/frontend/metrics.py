@@ -14,6 +14,8 @@ from pyserver.frontend.address import listen
 from pyserver.protocol import custom_metrics
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
+    CachedSample,
+    CacheSample,
     HostSample,
     ModelSample,
     parse_cpu,
@@ -24,6 +26,7 @@ from pyserver.settings import Settings
 from pyserver.types import Clock
 
 if TYPE_CHECKING:
+    from pyserver.cache.cache import Counters
     from pyserver.dataplane import DataPlane
     from pyserver.model.model import Model
 
@@ -96,6 +99,23 @@ def sample(name: str, version: int, model: Model) -> ModelSample:
         pending_bytes=model.scheduler.waiting_bytes,
         load_seconds=model.load_seconds,
         tags=dict(model.config.metric_tags),
+        cached=None
+        if model.cached is None
+        else CachedSample(counted.hits, counted.hit_ns, counted.misses, counted.miss_ns),
+    )
+
+
+def cache_sample(counted: Counters) -> CacheSample:
+    """What the metrics say of the response cache."""
+    return CacheSample(
+        counted.used / counted.size if counted.size else 0.0,
+        counted.entries,
+        counted.hits,
+        counted.misses,
+        counted.lookups,
+        counted.evictions,
+        counted.lookup_ns,
+        counted.insertion_ns,
     )
 
 
@@ -109,7 +129,9 @@ class _Metrics(RequestHandler):
 
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
-        self.write(render(starmap(sample, self._data_plane.models()), self._host.sample()))
+        cache = self._data_plane.cache()
+        models = starmap(sample, self._data_plane.models())
+        self.write(render(models, self._host.sample(), None if cache is None else cache_sample(cache)))
         self.write(custom_metrics.render(self._data_plane.custom_metrics()))
 
 

@@ -11,13 +11,16 @@ def composing(config: Any) -> set[str]:
     return {step.model_name for step in config.ensemble_scheduling.step}
 
 
-def only_called_by(name: str, calls: Mapping[str, Collection[str]]) -> list[str]:
-    """The names that `name` calls, itself or through others, and that nobody else in `calls` does."""
+def only_called_by(name: str, calls: Mapping[str, Collection[str]], kept: Collection[str] = ()) -> list[str]:
+    """The names that `name` calls, itself or through others, and that nobody else in `calls` does.
+
+    Those `kept` are left out, and with them what they call.
+    """
     going = [name]
     for parent in going:
         for child in sorted(calls.get(parent, ())):
             callers = {caller for caller, called in calls.items() if child in called and caller != child}
-            if child not in going and callers <= set(going):
+            if child not in going and child not in kept and callers <= set(going):
                 going.append(child)
     return going[1:]
 

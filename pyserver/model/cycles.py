@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def cycle(caller: Instance, target: Model) -> list[str]:
 
 def _model_stuck(model: Model, path: tuple[Instance, ...]) -> list[str]:
     """The chain if no instance of `model` can ever run a request that waits in its queue."""
+    if steps := model.waits_for(None):
+        return _any_stuck(model, steps, path)
     chains = [_instance_stuck(place.instance, path) for place in model.supervisors if place.instance.calls is not None]
     return min(chains, key=len) if chains and all(chains) else []
 
@@ -43,4 +46,12 @@ def _stream_stuck(stream: Responses, path: tuple[Instance, ...]) -> list[str]:
         return []
     if payload is None or payload.executor is None:
         return _model_stuck(stream.model, path)
+    if stream.model.waits_for(None):
+        return _any_stuck(stream.model, stream.model.waits_for(stream.pending), path)
     return _instance_stuck(payload.executor, path)  # type: ignore[arg-type]
+
+
+def _any_stuck(ensemble: Model, steps: Iterable[Model], path: tuple[Instance, ...]) -> list[str]:
+    """The chain if one of these steps, all of which have to be run, can't be."""
+    found = next(filter(None, (_model_stuck(step, path) for step in steps)), [])
+    return [ensemble.name, *found] if found else []

@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyserver.errors import ServerError, unsupported
+from pyserver.cache.cache import Cache
+from pyserver.errors import ServerError
 from pyserver.instance.calls import Services
 from pyserver.instance.instance import Instance, LoadError
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
+from pyserver.model.ensemble.ensemble import Ensemble
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.model.plan import Plan
@@ -29,6 +31,7 @@ from pyserver.model.warmup import Samples, WarmUp
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
+from pyserver.repository.backends import ENSEMBLE
 from pyserver.repository.instances import instances
 from pyserver.repository.repository import ModelFolder
 from pyserver.scheduler.policy import Limits
@@ -48,9 +51,15 @@ class Loader:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, services: Services | None = None, foreground: bool = False
+        self,
+        settings: Settings,
+        clock: Clock,
+        services: Services | None = None,
+        cache: Cache | None = None,
+        foreground: bool = False,
     ) -> None:
         self._settings = settings
+        self._cache = cache
         self._foreground = foreground
         self._clock = clock
         self._services = services
@@ -71,6 +80,22 @@ class Loader:
 
     async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        if plan.config.platform == ENSEMBLE:
+            models: list[Model] = [self._ensemble(plan, version) for version in plan.versions]
+        else:
+            models = await self._equip_and_start(plan, report)
+        for model in models:
+            if self._cache is not None and model.config.response_cache.enable:
+                model.cache_with(self._cache)
+        return models
+
+    def _ensemble(self, plan: Plan, version: int) -> Ensemble:
+        """A model without instances, not linked yet."""
+        validate.check(plan.config)
+        text = document.to_json(plan.config)
+        return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
+
+    async def _equip_and_start(self, plan: Plan, report: Callable[[str], None]) -> list[Model]:
         await self._launch.equip(plan.folder, plan.config, report)
         try:
             return await self._try_start(plan)
@@ -111,7 +136,6 @@ class Loader:
         known = devices.gpus()
         config = configs.prepare(folder, override, self._settings.model_config_name, known)
         devices.check(config, known)
-        _check_supported(config)
         chosen = tuple(versions.select(config, folder.versions()))
         return Plan(folder, config, chosen, seen, override, uploaded=folder != disk)
 
@@ -193,6 +217,7 @@ class Loader:
         await place.initialize()
 
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
+        assert model.memory is not None, "only an ensemble has none, and it has no instances"
         supervisor = Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
         supervisor.warm_up = model.warm_up
         return supervisor
@@ -229,14 +254,7 @@ def _completed(config: Any, said: str | None) -> Any:
             "model '%s': auto_complete_config changed %s, which only its configuration file can",
             config.name, ", ".join(completion.ignored),
         )  # fmt: skip
-    _check_supported(completion.config)
     return completion.config
-
-
-def _check_supported(config: Any) -> None:
-    for feature in ("ensemble_scheduling",):
-        if config.HasField(feature):
-            raise unsupported(f"model '{config.name}': {feature} is not supported yet")
 
 
 def _ignore(instance: Instance) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pyserver.cache.cache import Cache
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.answer import Answer
+from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
@@ -36,8 +39,9 @@ class DecoupledError(ServerError):
 class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
-    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `calls` are the names of
-    other models that it is known to call.
+    `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `memory` is None for a
+    model without instances. `calls` are the names of other models that it is known to call, `users` the models,
+    ensembles, that send it requests of their own.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Model:
         version: int,
         config: Any,
         config_json: str,
-        memory: RequestMemory,
+        memory: RequestMemory | None,
         limits: Limits,
         clock: Clock,
         seats: Mapping[str, Seat] | None = None,
@@ -63,10 +67,12 @@ class Model:
         self._loop = asyncio.get_running_loop()
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
+        self.cached: CachedModel | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
         self.memory = memory
         self.calls: set[str] = set()
+        self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._signature = Signature.of(name, config)
         self.seats = dict(seats or {})
         self.warm_up: WarmUp | None = None
@@ -93,11 +99,16 @@ class Model:
         """Why instances are missing; "" if none is."""
         return "; ".join(found.reason for found in self.supervisors if not found.ready and found.reason)
 
-    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
-        """Check `request` and schedule it: a future of the answer, or a ServerError at once."""
+    def infer(self, request: InferRequest, checked: int = 0) -> asyncio.Future[InferResponse]:
+        """Check `request` and schedule it: a future of the answer, or a ServerError at once.
+
+        `checked` is the rows of a request that the cache has been asked about, and comes back.
+        """
         if self.decoupled:
             raise DecoupledError(f"this way to ask model '{self.name}'")
-        rows = self._signature.check(request)
+        rows = checked or self._signature.check(request)
+        if self.cached is not None and not checked:
+            return self.cached.infer(request, rows)
         nbytes = 0
         for tensor in request.inputs:
             nbytes += len(tensor.data)
@@ -110,6 +121,22 @@ class Model:
         self.scheduler.submit(pending)
         self.statistics.touch()
         return answer
+
+    @property
+    def identity(self) -> str:
+        """What its answers depend on, as far as configurations say it."""
+        return self.config_json
+
+    def cache_with(self, cache: Cache) -> None:
+        """Look requests up in `cache` before they are scheduled; streams are not looked up."""
+        self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
+        self.cached.renew(self.identity)
+
+    def waits_for(self, pending: Pending | None) -> Sequence[Model]:
+        """The models that would have to answer before it does: those of an ensemble's steps that run for `pending` now,
+        or of all its steps (None).
+        """
+        return ()
 
     def infer_stream(self, request: InferRequest) -> Stream:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
@@ -143,7 +170,7 @@ class Model:
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
-        return self.memory.reserve(nbytes, header)
+        return self.memory.reserve(nbytes, header) if self.memory is not None else None
 
     def instance_changed(self, supervisor: Supervisor) -> None:
         """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
@@ -187,12 +214,18 @@ class Model:
         return closed(self.name, reason)
 
     async def stop(self, timeout: float) -> None:
-        """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances."""
-        self.scheduler.close(self.unready("it is being unloaded"))
+        """Refuse new requests, let those accepted finish within `timeout` seconds, end the instances.
+
+        What an ensemble has accepted still finds the models of its steps.
+        """
         deadline = self._loop.time() + timeout
+        while not all(user.scheduler.idle for user in self.users) and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+        self.scheduler.close(self.unready("it is being unloaded"))
         while (self.streams or not self.scheduler.idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
         self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
         await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
-        self.memory.close()
+        if self.memory is not None:
+            self.memory.close()

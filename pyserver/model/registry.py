@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pyserver.errors import invalid, not_found, unavailable
@@ -85,11 +85,12 @@ class ModelEntry:
 
 
 class Registry:
-    """Looks models up; changed only by the control plane."""
+    """Looks models up; changed only by the control plane, and by `on_change`, which is told of every change."""
 
     def __init__(self) -> None:
         self._entries: dict[str, ModelEntry] = {}
         self._routes: dict[tuple[str, str], Model] = {}
+        self.on_change: Callable[[], None] | None = None
 
     def __iter__(self) -> Iterator[ModelEntry]:
         return iter(self._entries.values())
@@ -108,7 +109,13 @@ class Registry:
         self.changed()
 
     def changed(self) -> None:
-        """An entry has changed: look everything up anew."""
+        """An entry has changed: look everything up anew, and tell who follows the models."""
+        self.reroute()
+        if self.on_change is not None:
+            self.on_change()
+
+    def reroute(self) -> None:
+        """Look everything up anew."""
         self._routes.clear()
 
     def get(self, name: str, version: str) -> Model:

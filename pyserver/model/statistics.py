@@ -24,6 +24,7 @@ class Statistics:
         self.success = self.success_ns = 0
         self.fail = self.fail_ns = 0
         self.queue_ns = self.input_ns = self.infer_ns = self.output_ns = 0
+        self.hits = self.hit_ns = self.misses = self.miss_ns = 0
         self.failures = dict.fromkeys(REASONS, 0)
         self.batches: dict[int, list[int]] = {}
 
@@ -63,8 +64,25 @@ class Statistics:
         self._failed("CANCELED", pending, now_ns)
 
     def lost(self, pending: Pending, now_ns: int) -> None:
-        """Failed because its instance died, or its model went."""
-        self._failed("OTHER", pending, now_ns)
+        """Failed because its instance died, its model went, or a step of it failed; or its client did not wait."""
+        self._failed("CANCELED" if pending.cancelled else "OTHER", pending, now_ns)
+
+    def cache_hit(self, lookup_ns: int) -> None:
+        """A request was answered from the cache: a success that never queued and never ran."""
+        self.hits += 1
+        self.hit_ns += lookup_ns
+        self.success += 1
+        self.success_ns += lookup_ns
+        self.touch()
+
+    def cache_missed(self, lookup_ns: int) -> None:
+        """A request was not found in the cache, and goes on."""
+        self.misses += 1
+        self.miss_ns += lookup_ns
+
+    def cache_inserted(self, ns: int) -> None:
+        """Its answer was: Triton counts this with the miss."""
+        self.miss_ns += ns
 
     def streamed(self, index: int, pending: Pending, response: InferResponse, final: bool, now_ns: int) -> None:
         """Response number `index` of a stream: counted for decoupled models alone."""
@@ -75,15 +93,16 @@ class Statistics:
 
     def document(self) -> dict[str, Any]:
         """The statistics in the V2 statistics extension's JSON shape, without the model's name and version."""
+        ran = self.success - self.hits
         pairs = {
             "success": (self.success, self.success_ns),
             "fail": (self.fail, self.fail_ns),
             "queue": (self.success, self.queue_ns),
-            "compute_input": (self.success, self.input_ns),
-            "compute_infer": (self.success, self.infer_ns),
-            "compute_output": (self.success, self.output_ns),
-            "cache_hit": (0, 0),
-            "cache_miss": (0, 0),
+            "compute_input": (ran, self.input_ns),
+            "compute_infer": (ran, self.infer_ns),
+            "compute_output": (ran, self.output_ns),
+            "cache_hit": (self.hits, self.hit_ns),
+            "cache_miss": (self.misses, self.miss_ns),
         }
         return {
             "last_inference": self.last_inference_ms,

@@ -16,13 +16,35 @@ REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 """Why a request failed: refused or expired in a queue, cancelled, failed by the model, or something else."""
 
 
+class CachedSample(NamedTuple):
+    """What the response cache did for one model version, durations in nanoseconds."""
+
+    hits: int
+    hit_ns: int
+    misses: int
+    miss_ns: int
+
+
+class CacheSample(NamedTuple):
+    """The whole response cache: `util` is the share of its size in use, 0 to 1; durations in nanoseconds."""
+
+    util: float
+    entries: int
+    hits: int
+    misses: int
+    lookups: int
+    evictions: int
+    lookup_ns: int
+    insertion_ns: int
+
+
 @dataclass(slots=True)
 class ModelSample:
     """The counters of one model version since it was loaded, durations in nanoseconds.
 
     `failures` counts by reason (one of REASONS; those absent are 0); `inferences` counts batch items, `executions` the
     calls of the model; `pending` requests of `pending_bytes` wait in its queue now. `tags` are further labels (the
-    config's metric_tags).
+    config's metric_tags). `cached` is None for a model without response cache.
     """
 
     model: str
@@ -40,6 +62,7 @@ class ModelSample:
     pending_bytes: int = 0
     load_seconds: float = 0.0
     tags: Mapping[str, str] = field(default_factory=dict)
+    cached: CachedSample | None = None
 
 
 class HostSample(NamedTuple):
@@ -123,15 +146,66 @@ _MODEL_FAMILIES = (
 )
 
 
-def render(models: Iterable[ModelSample], host: HostSample | None = None) -> bytes:
-    """The page: every family with its help and type, then its samples; `host` is None where CPU metrics are off."""
+class _CachedFamily(NamedTuple):
+    name: str
+    help: str
+    value: Callable[[CachedSample], Value]
+
+
+class _CacheFamily(NamedTuple):
+    name: str
+    help: str
+    value: Callable[[CacheSample], Value]
+
+
+_CACHED_FAMILIES = (
+    _CachedFamily("nv_cache_num_hits_per_model", "Answers from the response cache.", lambda cached: cached.hits),
+    _CachedFamily(
+        "nv_cache_hit_duration_per_model",
+        "Time of look-ups that found an answer, in microseconds.",
+        lambda cached: cached.hit_ns // 1000,
+    ),
+    _CachedFamily("nv_cache_num_misses_per_model", "Look-ups without an answer.", lambda cached: cached.misses),
+    _CachedFamily(
+        "nv_cache_miss_duration_per_model",
+        "Time of look-ups without an answer, and of insertions, in microseconds.",
+        lambda cached: cached.miss_ns // 1000,
+    ),
+)
+_CACHE_FAMILIES = (
+    _CacheFamily("nv_cache_util", "Share of the response cache in use [0.0 - 1.0].", lambda cache: cache.util),
+    _CacheFamily("nv_cache_num_entries", "Answers in the response cache.", lambda cache: cache.entries),
+    _CacheFamily("nv_cache_num_hits", "Look-ups that found an answer.", lambda cache: cache.hits),
+    _CacheFamily("nv_cache_num_misses", "Look-ups without an answer.", lambda cache: cache.misses),
+    _CacheFamily("nv_cache_num_lookups", "Look-ups.", lambda cache: cache.lookups),
+    _CacheFamily("nv_cache_num_evictions", "Answers that made room for others.", lambda cache: cache.evictions),
+    _CacheFamily(
+        "nv_cache_lookup_duration", "Time of all look-ups, in microseconds.", lambda cache: cache.lookup_ns // 1000
+    ),
+    _CacheFamily(
+        "nv_cache_insertion_duration",
+        "Time of all insertions, in microseconds.",
+        lambda cache: cache.insertion_ns // 1000,
+    ),
+)
+
+
+def render(models: Iterable[ModelSample], host: HostSample | None = None, cache: CacheSample | None = None) -> bytes:
+    """The page: every family with its help and type, then its samples.
+
+    `host` is None where CPU metrics are off, `cache` where there is no response cache.
+    """
     samples = list(models)
     lines = [*_header(_SUCCESS.name, _SUCCESS.kind, _SUCCESS.help), *_model_lines(_SUCCESS, samples)]
     lines += [*_header(*_FAILURE), *_failure_lines(samples)]
     for family in _MODEL_FAMILIES:
         lines += [*_header(family.name, family.kind, family.help), *_model_lines(family, samples)]
+    lines += _cached_lines(samples)
     if host is not None:
         lines += _host_lines(host)
+    if cache is not None:
+        for whole in _CACHE_FAMILIES:
+            lines += [*_header(whole.name, "gauge", whole.help), f"{whole.name} {whole.value(cache)}"]
     lines.append("")
     return "\n".join(lines).encode("utf-8", "replace")
 
@@ -151,6 +225,14 @@ def _failure_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
         identity = _identity(sample)
         for reason in REASONS:
             yield f"{name}{labels({**identity, 'reason': reason})} {sample.failures.get(reason, 0)}"
+
+
+def _cached_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
+    with_cache = [(labels(_identity(sample)), sample.cached) for sample in samples if sample.cached is not None]
+    for family in _CACHED_FAMILIES if with_cache else ():
+        yield from _header(family.name, "counter", family.help)
+        for identity, cached in with_cache:
+            yield f"{family.name}{identity} {family.value(cached)}"
 
 
 def _host_lines(host: HostSample) -> Iterator[str]:

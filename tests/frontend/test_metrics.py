@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tornado.httpclient import AsyncHTTPClient
 
+from pyserver.cache.cache import Counters
 from pyserver.errors import ServerError
 from pyserver.frontend.metrics import Host, MetricsServer
 from pyserver.model.custom_metrics import FamilySample
@@ -23,9 +24,12 @@ class DataPlane:
     def models(self):
         model = SimpleNamespace(
             statistics=self.statistics, load_seconds=0.5, scheduler=SimpleNamespace(waiting=3, waiting_bytes=48),
-            config=SimpleNamespace(metric_tags={"zone": "z"}),
+            config=SimpleNamespace(metric_tags={"zone": "z"}), cached=None,
         )  # fmt: skip
         return [("m", 2, model)]
+
+    def cache(self):
+        return Counters(size=100, used=25)
 
     def custom_metrics(self):
         return [FamilySample("mine", "counter", "a\nb", [({}, (), (2.5,))])]
@@ -53,6 +57,9 @@ async def test_the_page(server):
     found = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
     (pending,) = found["nv_inference_pending_request_count"].samples
     assert (pending.labels, pending.value) == ({"model": "m", "version": "2", "zone": "z"}, 3)
+    (used,) = found["nv_cache_util"].samples
+    assert used.value == 0.25
+    assert {"mine", "nv_inference_pending_request_count"} <= set(found)
     assert found["nv_cpu_memory_total_bytes"].samples[0].value > 0
 
 

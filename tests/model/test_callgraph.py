@@ -46,3 +46,5 @@ def test_what_nobody_else_calls() -> None:
     calls = {"a": {"own", "shared"}, "b": {"shared"}, "own": {"deep"}, "shared": set(), "deep": set()}
     assert only_called_by("a", calls) == ["own", "deep"]
     assert only_called_by("b", calls) == []
+    assert only_called_by("a", calls, kept={"own"}) == [], "nor what a model that stays calls"
+    assert only_called_by("a", calls, kept={"deep"}) == ["own"]

@@ -1,0 +1,1 @@
+"""Ensembles: models without instances, whose requests run through a graph of other models."""

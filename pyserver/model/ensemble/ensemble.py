@@ -1,0 +1,88 @@
+"""A model whose requests run through a graph of other models."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from collections.abc import Sequence
+from typing import Any
+
+from pyserver.model.ensemble.executor import GraphExecutor
+from pyserver.model.ensemble.plan import graph_of, ranks
+from pyserver.model.model import Model
+from pyserver.payload import Pending
+from pyserver.scheduler.policy import Limits
+from pyserver.types import Clock, InferRequest, InferResponse
+
+
+class Ensemble(Model):
+    """Takes requests once it is linked to the models of its steps; its queue is bounded as any model's."""
+
+    def __init__(self, name: str, version: int, config: Any, config_json: str, limits: Limits, clock: Clock) -> None:
+        super().__init__(name, version, config, config_json, None, limits, clock)
+        self.graph = graph_of(config)
+        self.steps: list[Model] = []
+        per_step = config.ensemble_scheduling.max_inflight_requests
+        self._runs = GraphExecutor(
+            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step, clock
+        )
+        self.scheduler.add(self._runs)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every step's model would run a request sent now."""
+        return bool(self.steps) and all(model.ready for model in self.steps)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every step's model has all its instances."""
+        return all(model.whole for model in self.steps)
+
+    @property
+    def trouble(self) -> str:
+        """What its steps' models miss."""
+        return "; ".join(
+            f"step '{model.name}': {model.trouble}" for model in dict.fromkeys(self.steps) if model.trouble
+        )
+
+    async def probe(self) -> bool:
+        """Whether every step's model says that it is ready."""
+        return self.ready and all(await asyncio.gather(*(model.probe() for model in dict.fromkeys(self.steps))))
+
+    def waits_for(self, pending: Pending | None) -> Sequence[Model]:
+        """Models of its steps."""
+        if pending is None:
+            return self.steps
+        return [self.steps[number] for number in self._runs.steps_running(pending) if number < len(self.steps)]
+
+    def link(self, models: Sequence[Model]) -> None:
+        """Run the steps on `models` from now on: one for each step, in the order of the configuration."""
+        if list(models) == self.steps:
+            return
+        self.unlink()
+        self.steps = list(models)
+        for model in models:
+            model.users.add(self)
+        self._runs.ranks = [ranks(model.config) for model in models]
+        if self.cached is not None:
+            self.cached.renew(self.identity)
+
+    @property
+    def identity(self) -> str:
+        """Its own configuration, and those of the models that it runs."""
+        steps = [f"{model.name}:{model.version}:{model.identity}" for model in self.steps]
+        return "\n".join([self.config_json, *steps])
+
+    def unlink(self) -> None:
+        """Let go of the models: no request is to come any more."""
+        for model in self.steps:
+            model.users.discard(self)
+        self.steps = []
+
+    async def stop(self, timeout: float) -> None:
+        """As any model's; then the models of its steps may go."""
+        await super().stop(timeout)
+        self.unlink()
+
+    def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
+        return self.steps[number].infer(request)

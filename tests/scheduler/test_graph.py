@@ -1,0 +1,157 @@
+"""The graph of an ensemble, by examples and over thousands of random graphs run in random orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyserver.scheduler.graph import MOST_COURSES, Graph, Progress
+from tests.support.graphs import graphs, step
+
+CHAIN = Graph(["in"], ["out"], [step("last", "mid", "out"), step("first", "in", "mid")])
+DIAMOND = Graph(
+    ["in"],
+    ["out"],
+    [step("join", "left right", "out"), step("left", "top", "left"), step("right", "top", "right"),
+     step("top", "in", "top")],
+)  # fmt: skip
+
+
+def test_steps_run_by_data_not_by_their_order() -> None:
+    course = CHAIN.course(None)
+    assert course.first == [1]
+    progress = Progress(course)
+    assert progress.finished(1, {"mid": 1}) == ([0], [])
+    assert not progress.done
+    assert progress.finished(0, {"out": 1}) == ([], [1])
+    assert progress.done
+
+
+def test_a_diamond_runs_its_sides_together_and_frees_the_top_after_both() -> None:
+    progress = Progress(DIAMOND.course(None))
+    assert progress.finished(3, {"top": 1}) == ([1, 2], [])
+    assert progress.finished(2, {"right": 1}) == ([], [])
+    assert progress.finished(1, {"left": 1}) == ([0], [3])
+    ready, free = progress.finished(0, {"out": 1})
+    assert (ready, sorted(free)) == ([], [1, 2])
+    assert progress.done
+
+
+def test_only_what_the_wanted_outputs_need_runs() -> None:
+    graph = Graph(["in"], ["a", "b", "c"], [step("a", "in", "a extra"), step("b", "a", "b"), step("c", "in", "c")])
+    assert sorted(graph.course(["b"]).waits) == [0, 1]
+    assert sorted(graph.course(["c"]).waits) == [2]
+    assert [output.name for output in graph.course(["b"]).requested[0]] == ["y0"]
+    assert sorted(graph.course(None).waits) == [0, 1, 2]
+    assert graph.course(["c", "a"]).wanted == ("a", "c")
+    assert graph.course(["c"]) is graph.course(["c", "c"])
+
+
+def test_an_output_that_is_read_as_well_is_kept_to_the_end() -> None:
+    graph = Graph(["in"], ["a", "b"], [step("one", "in", "a"), step("two", "a", "b")])
+    progress = Progress(graph.course(None))
+    assert progress.finished(0, {"a": 1}) == ([1], [])
+    assert progress.finished(1, {"b": 1}) == ([], [])
+
+
+def test_a_missing_tensor_is_settled_too() -> None:
+    progress = Progress(CHAIN.course(None))
+    assert progress.finished(1, {}) == ([0], [1])
+    assert progress.finished(0, {}) == ([], [0])
+    assert progress.done
+
+
+def test_an_input_that_is_an_output_needs_no_step() -> None:
+    graph = Graph(["in"], ["in", "a"], [step("one", "in", "a")])
+    course = graph.course(["in"])
+    assert course.first == []
+    assert Progress(course).done
+
+
+def test_courses_are_remembered_in_bounds() -> None:
+    names = [f"o{number}" for number in range(10)]
+    graph = Graph(["in"], names, [step("m", "in", " ".join(names))])
+    for mask in range(1, MOST_COURSES * 3):
+        graph.course([name for bit, name in enumerate(names) if mask >> bit & 1])
+        assert len(graph._courses) <= MOST_COURSES
+
+
+@dataclass
+class Simulation:
+    """Steps that end in the order that `data` chooses, some of them without some of their tensors."""
+
+    graph: Graph
+    data: st.DataObject
+    wanted: list[str] | None
+    there: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    started: list[int] = field(default_factory=list)
+    finished: list[int] = field(default_factory=list)
+    freed: list[int] = field(default_factory=list)
+
+    def run(self, partial: bool) -> None:
+        course = self.graph.course(self.wanted)
+        progress = Progress(course)
+        self.settled = self.there = set(self.graph.inputs)
+        self.there = set(self.there)
+        running = []
+        for number in course.first:
+            self.start(number, running)
+        while running:
+            number = running.pop(self.data.draw(st.integers(0, len(running) - 1)))
+            names = [ours for _, ours in course.asked[number]]
+            made = [name for name in names if not partial or self.data.draw(st.booleans())]
+            self.there.update(made)
+            self.settled.update(names)
+            self.finished.append(number)
+            turn = progress.finished(number, dict.fromkeys(made, 1))
+            for ready in turn.ready:
+                self.start(ready, running)
+            self.freed += turn.free
+            self.check(course.wanted, made, number)
+        assert progress.done
+        assert sorted(self.finished) == sorted(course.waits)
+
+    def start(self, number: int, running: list[int]) -> None:
+        read = {ours for _, ours in self.graph.steps[number].inputs}
+        assert read <= self.settled, "a step runs when all that it reads is settled"
+        assert number not in self.started, "and once"
+        self.started.append(number)
+        running.append(number)
+
+    def check(self, wanted: tuple[str, ...], made: list[str], number: int) -> None:
+        """What is free is exactly what nobody who is still to finish reads, and what the answer does not hold."""
+        assert len(set(self.freed)) == len(self.freed), "freed once"
+        course = self.graph.course(self.wanted)
+        for done in self.finished:
+            mine = {ours for _, ours in self.graph.steps[done].outputs} & self.there
+            read = any(
+                mine & {ours for _, ours in self.graph.steps[other].inputs}
+                for other in course.waits
+                if other not in self.finished
+            )
+            assert (done in self.freed) == (not read and not mine & set(wanted)), (done, number, made)
+
+
+@settings(max_examples=300)
+@given(graph=graphs(), data=st.data(), partial=st.booleans())
+def test_any_graph_runs_to_its_end_and_holds_no_more_than_it_must(
+    graph: Graph, data: st.DataObject, partial: bool
+) -> None:
+    wanted = data.draw(st.none() | st.lists(st.sampled_from(graph.outputs), min_size=1, unique=True))
+    Simulation(graph, data, wanted).run(partial)
+
+
+@pytest.mark.parametrize("graph", [CHAIN, DIAMOND])
+def test_the_same_course_serves_many_requests(graph: Graph) -> None:
+    course = graph.course(None)
+    for _ in range(3):
+        progress = Progress(course)
+        waiting = list(course.first)
+        while waiting:
+            number = waiting.pop()
+            waiting += progress.finished(number, {ours: 1 for _, ours in graph.steps[number].outputs}).ready
+        assert progress.done
