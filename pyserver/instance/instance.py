@@ -169,10 +169,10 @@ class Instance(Dispatcher):
                 return
             self._verdict = f"it did not end within {timeout:g} s"
             log.warning("%s: %s and is killed", self.name, self._verdict)
-            process.signal_group(signal.SIGTERM)
+            process.terminate()
             if await self._is_gone(TERM_GRACE):
                 return
-        process.signal_group(signal.SIGKILL)
+        process.kill()
         if not await self._is_gone(KILL_WAIT):
             log.error("%s: process %d does not end, not even by SIGKILL", self.name, process.pid)
 
@@ -274,7 +274,7 @@ class Instance(Dispatcher):
         elif not self._gone.done():
             self._verdict = self._verdict or verdict
             self._link.stop_reading()
-            self._process.signal_group(signal.SIGKILL)
+            self._process.kill()
             self._advance(Event.FAIL)
 
     def _on_end(self) -> None:

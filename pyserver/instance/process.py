@@ -58,13 +58,13 @@ class StubProcess:
         """Whether it has not ended."""
         return self._code is None
 
-    def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to it and to everything in its group."""
-        if self.alive:
-            try:
-                (os.kill if self._foreground else os.killpg)(self.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass
+    def terminate(self) -> None:
+        """Ask it, and everything in its group, to end."""
+        self._send(os.kill if self._foreground else os.killpg, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it. Its family follows once it is dead, in an order that lets a resource tracker clean up after it."""
+        self._send(os.kill, signal.SIGKILL)
 
     def show_stacks(self) -> None:
         """Let it write where each of its threads is to its stderr, even if it is stuck in compiled code."""
@@ -83,6 +83,13 @@ class StubProcess:
         except ValueError:
             name = f"signal {-code}"
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+    def _send(self, how: Callable[[int, int], None], number: signal.Signals) -> None:
+        if self.alive:
+            try:
+                how(self.pid, number)
+            except (ProcessLookupError, PermissionError):
+                pass
 
     def _exited(self) -> None:
         RUNNING.discard(self)
