@@ -69,7 +69,7 @@ class ControlPlane:
         for entry in sorted(self._registry, key=lambda entry: entry.name):
             seen.add(entry.name)
             for number, found in sorted(entry.versions.items()):
-                documents.append(document(entry.name, number, found))
+                documents.append(document(entry.name, entry.label(number), found))
         documents += [{"name": name} for name in sorted(self._repository.names - seen)]
         if ready_only:
             documents = [document for document in documents if document.get("state") == "READY"]
@@ -207,10 +207,12 @@ class ControlPlane:
         """Start what `plan` asks for beside what serves, switch, and let the old finish what it has."""
         serving = entry.serving()
         if not serving:
+            entry.labels = plan.folder.labels
             self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
         await self._bring_up_steps(entry.name, sorted(callgraph.composing(plan.config)))
         models = await self._loader.start(plan, entry.loading)
         self._links.link_all(models)
+        entry.labels = plan.folder.labels
         self._set(entry, {model.version: VersionEntry(State.READY, "", model) for model in models})
         old, entry.plan = entry.plan, plan
         log.info("successfully loaded '%s'", entry.name)

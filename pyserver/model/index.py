@@ -6,10 +6,10 @@ from pyserver.errors import ErrorCode, ServerError, invalid
 from pyserver.model.registry import ModelEntry, VersionEntry
 
 
-def document(name: str, number: int, found: VersionEntry) -> dict[str, str]:
+def document(name: str, version: str, found: VersionEntry) -> dict[str, str]:
     """A model version as the index lists it: what is empty is left out."""
     state, why = found.shown()
-    fields = {"name": name, "version": str(number) if number else "", "state": state.value, "reason": why}
+    fields = {"name": name, "version": version, "state": state.value, "reason": why}
     return {key: value for key, value in fields.items() if value}
 
 

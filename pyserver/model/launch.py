@@ -12,7 +12,7 @@ from pyserver.model.runtime import Runtime, Runtimes, explained
 from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
 from pyserver.repository.instances import InstanceEntry
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 from pyserver.settings import Settings, available_cpus
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -30,28 +30,29 @@ class Launch:
         self._settings = settings
         self._cpus = available_cpus()
         self._runtimes = Runtimes(settings)
-        self._equipped: dict[str, Runtime] = {}
+        self._equipped: dict[tuple[str, int], Runtime] = {}
 
-    async def equip(self, folder: ModelFolder, config: Any, report: Callable[[str], None]) -> None:
-        """Have the interpreter ready that runs the model: before any `spec` of it. ServerError if it can't be had.
+    async def equip(self, folder: ModelFolder, config: Any, version: int, report: Callable[[str], None]) -> None:
+        """Have the interpreter ready that runs a version: before any `spec` of it. ServerError if it can't be had.
 
         `report` hears how far that is, and "" when it is done.
         """
-        self._equipped[folder.name] = await self._runtimes.of(folder, config, report)
+        self._equipped[folder.name, version] = await self._runtimes.of(folder, config, report)
         report("")
 
     def explain(self, folder: ModelFolder, error: ServerError) -> None:
         """Add to a failure to load what the model was run by."""
-        if folder.name in self._equipped:
-            explained(error, self._equipped[folder.name])
+        for (name, _), runtime in self._equipped.items():
+            if name == folder.name:
+                explained(error, runtime)
 
     def spec(
         self, folder: ModelFolder, config: Any, config_json: str, version: int, entry: InstanceEntry, count: int
     ) -> InstanceSpec:
         """The spec of one of `count` instances; a ServerError if its backend is not there."""
-        directory = folder.path / str(version)
+        directory = folder.version_path(version)
         backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
-        runtime = self._equipped[folder.name]
+        runtime = self._equipped[folder.name, version]
         return InstanceSpec(
             name=entry.name,
             kind=entry.kind,

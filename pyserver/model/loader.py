@@ -29,11 +29,11 @@ from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
 from pyserver.proto.model_config import ModelConfig
-from pyserver.repository import complete, devices, document, fingerprint, validate, versions
+from pyserver.repository import complete, devices, document, validate
 from pyserver.repository import config as configs
 from pyserver.repository.backends import ENSEMBLE
 from pyserver.repository.instances import instances
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings
@@ -96,7 +96,8 @@ class Loader:
         return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
 
     async def _equip_and_start(self, plan: Plan, report: Callable[[str], None]) -> list[Model]:
-        await self._launch.equip(plan.folder, plan.config, report)
+        for version in plan.versions:
+            await self._launch.equip(plan.folder, plan.config_of(version), version, report)
         try:
             return await self._try_start(plan)
         except ServerError as error:
@@ -119,7 +120,7 @@ class Loader:
         config = ModelConfig()
         config.CopyFrom(model.config)
         config.ClearField("instance_group")
-        config.instance_group.MergeFrom(plan.config.instance_group)
+        config.instance_group.MergeFrom(plan.config_of(model.version).instance_group)
         specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
         there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
         model.seats.update(make_seats(config, self._limiter))
@@ -132,12 +133,14 @@ class Loader:
         return [supervisor for place, supervisor in there.items() if place not in specs]
 
     def _plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
-        seen = fingerprint.take(disk.path) if disk is not None else None  # first: a change meanwhile is one more change
+        seen = disk.fingerprint() if disk is not None else None  # first: a change meanwhile is one more change
         known = devices.gpus()
-        config = configs.prepare(folder, override, self._settings.model_config_name, known)
-        devices.check(config, known)
-        chosen = tuple(versions.select(config, folder.versions()))
-        return Plan(folder, config, chosen, seen, override, uploaded=folder != disk)
+        found = configs.prepare_versions(folder, override, self._settings.model_config_name, known)
+        for config in found.values():
+            devices.check(config, known)
+        default = found[max(found)]
+        own = found if folder.of_mlserver else {}
+        return Plan(folder, default, tuple(found), seen, override, uploaded=folder != disk, configs=own)
 
     async def _start(self, plan: Plan) -> list[Model]:
         tasks = [asyncio.ensure_future(self._start_version(plan, version)) for version in plan.versions]
@@ -164,11 +167,12 @@ class Loader:
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
         """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore, self._services)
+        config = plan.config_of(version)
+        first = Instance(self._specs(plan, config, version)[0], memory, self._clock, _ignore, self._services)
         async with self._slots:
             completed = await first.start(completing)
         try:
-            return first, _completed(plan.config, completed)
+            return first, _completed(config, completed)
         except BaseException:
             await first.stop(0.0)
             raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository.fingerprint import Fingerprint
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Plan:
 
     `override` is the configuration (JSON) that came with a load request, None if it is the folder's own; `uploaded`
     says that the files came with it as well. `disk` is what the repository's folder looked like, None if there is none.
+    `configs` holds the configurations of versions that have one of their own; `config` is the default version's.
     """
 
     folder: ModelFolder
@@ -25,6 +27,11 @@ class Plan:
     disk: Fingerprint | None = None
     override: str | None = None
     uploaded: bool = False
+    configs: Mapping[int, Any] = field(default_factory=dict)
+
+    def config_of(self, version: int) -> Any:
+        """The configuration of a version."""
+        return self.configs.get(version, self.config)
 
 
 class Change(enum.Enum):
@@ -43,8 +50,10 @@ def change(old: Plan | None, new: Plan) -> Change:
         return Change.NOTHING
     if old.disk is None or new.disk is None or old.disk.files != new.disk.files:
         return Change.ALL
-    groups_differ = list(old.config.instance_group) != list(new.config.instance_group)
-    return Change.INSTANCES if groups_differ and _rest(old.config) == _rest(new.config) else Change.ALL
+    pairs = [(old.config_of(version), new.config_of(version)) for version in old.versions]
+    groups_differ = any(list(was.instance_group) != list(now.instance_group) for was, now in pairs)
+    same = all(_rest(was) == _rest(now) for was, now in pairs)
+    return Change.INSTANCES if groups_differ and same else Change.ALL
 
 
 def _rest(config: Any) -> Any:

@@ -9,8 +9,10 @@ from typing import TypeVar
 from pyserver.model.loader import Loader
 from pyserver.model.overrides import Override
 from pyserver.model.plan import Plan
-from pyserver.repository import fingerprint, uploads
-from pyserver.repository.repository import ModelFolder, ModelRepository
+from pyserver.repository import uploads
+from pyserver.repository.fingerprint import Fingerprint
+from pyserver.repository.folder import ModelFolder
+from pyserver.repository.repository import ModelRepository
 
 T = TypeVar("T")
 
@@ -51,8 +53,8 @@ class Planner:
             raise
 
 
-def _seen(disk: ModelFolder | None) -> fingerprint.Fingerprint | None:
-    return fingerprint.take(disk.path) if disk is not None else None
+def _seen(disk: ModelFolder | None) -> Fingerprint | None:
+    return disk.fingerprint() if disk is not None else None
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pyserver.errors import invalid, not_found, unavailable
@@ -52,12 +52,20 @@ class VersionEntry:
 class ModelEntry:
     """A model's versions, by number; a model that failed before any version was known has version 0 alone.
 
-    `plan` is what it serves from, None if it does not serve.
+    `plan` is what it serves from, None if it does not serve. `labels` is what clients call the versions where that is
+    not their number; empty where it is.
     """
 
     name: str
     versions: dict[int, VersionEntry] = field(default_factory=dict)
     plan: Plan | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def label(self, number: int) -> str:
+        """What clients call a version, "" for one that has no name of its own (or none yet, number 0)."""
+        if self.labels:
+            return next((label for label, found in self.labels.items() if found == number), "")
+        return str(number) if number else ""
 
     @property
     def whole(self) -> bool:
@@ -129,8 +137,10 @@ class Registry:
         return model
 
     def _find(self, name: str, version: str) -> Model:
-        number = parse_version(version)
         entry = self._entries.get(name)
+        if entry is not None and entry.labels and version:
+            return self._labelled(entry, version)
+        number = parse_version(version)
         if entry is None:
             raise not_found(f"Request for unknown model: '{name}' is not found")
         serving = entry.serving()
@@ -144,6 +154,16 @@ class Registry:
             raise not_found(f"Request for unknown model: '{name}' version {number} is not found")
         state = entry.versions[number].state.value
         raise unavailable(f"Request for model '{name}': version {number} is not at ready state: it is {state}")
+
+    def _labelled(self, entry: ModelEntry, version: str) -> Model:
+        number = entry.labels.get(version)
+        model = entry.serving().get(number) if number is not None else None
+        if model is None:
+            known = ", ".join(filter(None, entry.labels)) or "none with a name"
+            raise not_found(
+                f"Request for unknown model: '{entry.name}' version '{version[:64]}' is not found (versions: {known})"
+            )
+        return model
 
     def loaded(self) -> list[tuple[str, int, Model]]:
         """Every model version that serves: name, version, model."""

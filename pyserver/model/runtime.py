@@ -16,7 +16,7 @@ from pyserver.environment.environments import Environments
 from pyserver.environment.interpreter import Facts
 from pyserver.environment.source import Source
 from pyserver.errors import ServerError, invalid
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 from pyserver.settings import Settings
 
 log = logging.getLogger(__name__)

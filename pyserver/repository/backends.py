@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyserver.errors import invalid
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pyserver.errors import invalid
 from pyserver.proto import model_config
-from pyserver.repository import document, pbtxt, validate
+from pyserver.repository import document, pbtxt, validate, versions
 from pyserver.repository.backends import fill_backend
 from pyserver.repository.normalise import normalise
-from pyserver.repository.repository import ModelFolder, check_name
+from pyserver.repository.folder import ModelFolder, check_name
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig
@@ -21,6 +21,28 @@ _INSTALLED = _PACKAGE / "backends"
 BUNDLED_BACKENDS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "backends"
 """The backends that come with the server, a folder each: inside the package where it is installed, beside it in a
 checkout."""
+
+
+def prepare_versions(
+    folder: ModelFolder, override: str | None = None, config_name: str = "", gpus: Sequence[int] = ()
+) -> dict[int, ModelConfig]:
+    """The configuration of each version that is to be served, ascending; as for `prepare`.
+
+    A Triton model has one for all of them, MLServer's versions each have their own.
+    """
+    folder.check()
+    if not folder.of_mlserver:
+        config = prepare(folder, override, config_name, gpus)
+        return dict.fromkeys(versions.select(config, folder.versions()), config)
+    if override is not None:
+        raise invalid(f"failed to load '{folder.name}': 'config' is for Triton's models, this one is MLServer's")
+    from pyserver.repository.mlserver.config import configured
+
+    found = {version: configured(folder, version) for version in folder.versions()}
+    for config in found.values():
+        normalise(config, gpus)
+        validate.check_settings(config)
+    return found
 
 
 def prepare(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyserver.errors import invalid
 from pyserver.repository.backends import FILENAMES
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig

@@ -2,56 +2,22 @@
 
 Every folder in a repository is a model, except hidden ones (Triton takes those too, to its users' surprise). A folder
 may be a symbolic link as long as it leads into one of the repositories; the repositories themselves may be links.
+
+Where a `model-settings.json` lies, at any depth, that is a version of an MLServer model. In a repository that has any,
+or a `settings.json`, a folder without one is a model only if it shows that it is Triton's.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from pyserver.errors import ServerError, invalid, not_found
+from pyserver.repository.folder import ModelFolder, check_name, folders
+from pyserver.repository.mlserver import files as mlserver_files
 
-# ".." cannot get through: names become parts of paths.
-_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _NO_MODELS = {"__pycache__", "lost+found"}
-
-
-def check_name(name: str) -> None:
-    """Raise ServerError (INVALID_ARG) unless `name` may be the name of a model."""
-    if not _NAME.fullmatch(name):
-        raise invalid(
-            f"model name {name!r} is not allowed: expected at most 128 ASCII letters, digits, '_', '-' or single '.',"
-            " the first a letter, a digit or '_'"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
-    """A folder that should hold a model; `error` says why it can't be one, "" if nothing is known against it."""
-
-    name: str
-    path: Path
-    repository: Path
-    error: str = ""
-
-    def versions(self) -> list[int]:
-        """The numbers of its version folders, ascending: names that are integers above 0 without leading zeros.
-
-        ServerError (INVALID_ARG) if the folder is gone or can't be read.
-        """
-        try:
-            return sorted(int(name) for name in _folders(self.path) if _VERSION.fullmatch(name))
-        except OSError as error:
-            raise invalid(f"model '{self.name}': folder '{self.path}' can't be read: {error.strerror}") from None
-
-    def check(self) -> None:
-        """Raise ServerError (INVALID_ARG) if it can't be a model."""
-        if self.error:
-            raise invalid(self.error)
 
 
 class ModelRepository:
@@ -84,38 +50,52 @@ class ModelRepository:
         roots = [path.resolve() for path in self.paths]
         found: dict[str, ModelFolder] = {}
         for path in self.paths:
-            for name in _candidates(path):
-                folder = ModelFolder(name, path / name, path, _trouble(name, path / name, roots))
-                found[name] = _twice(found[name], folder) if name in found else folder
+            for folder in _models(path):
+                checked = replace(folder, error=folder.error or _trouble(folder, roots))
+                name = folder.name
+                found[name] = _twice(found[name], checked) if name in found else checked
         self._folders = found
         return dict(found)
 
 
+def _models(path: Path) -> Iterable[ModelFolder]:
+    candidates = _candidates(path)
+    settings = mlserver_files.find(path, [name for name in candidates if not mlserver_files.is_triton(path / name)])
+    theirs: list[ModelFolder] = []
+    if settings or mlserver_files.may_have_models(path, candidates):
+        from pyserver.repository.mlserver import folders as mlserver  # takes pydantic, which few repositories need
+
+        claimed = {file.relative_to(path).parts[0] for file in settings}
+        candidates = [
+            name for name in candidates if name not in claimed and mlserver_files.looks_like_triton(path / name)
+        ]
+        theirs = mlserver.models(path, settings, alone=not candidates)
+    return [*theirs, *(ModelFolder(name, path / name, path) for name in candidates)]
+
+
 def _candidates(path: Path) -> list[str]:
     try:
-        return sorted(name for name in _folders(path) if not name.startswith(".") and name not in _NO_MODELS)
+        return sorted(name for name in folders(path) if not name.startswith(".") and name not in _NO_MODELS)
     except OSError as error:
         raise invalid(f"model repository '{path}' can't be read: {error.strerror}") from None
 
 
-def _folders(path: Path) -> Iterable[str]:
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_dir()]
-
-
-def _trouble(name: str, path: Path, roots: list[Path]) -> str:
+def _trouble(folder: ModelFolder, roots: list[Path]) -> str:
     try:
-        check_name(name)
+        check_name(folder.name)
     except ServerError as error:
-        return f"folder '{path}': {error.message}"
-    target = path.resolve()
+        return f"folder '{folder.path}': {error.message}"
+    target = folder.path.resolve()
     if not any(target.is_relative_to(root) for root in roots):
-        return f"model '{name}': '{path}' is a link to '{target}', expected a target inside a model repository"
+        return (
+            f"model '{folder.name}': '{folder.path}' is a link to '{target}',"
+            " expected a target inside a model repository"
+        )
     return ""
 
 
 def _twice(first: ModelFolder, second: ModelFolder) -> ModelFolder:
-    if first.repository == second.repository:
+    if first == second:
         return first  # The same repository was given twice.
     error = (
         f"model '{first.name}' is in more than one model repository: '{first.path}' and '{second.path}';"

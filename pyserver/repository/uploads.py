@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from pyserver.errors import invalid
-from pyserver.repository.repository import ModelFolder, check_name
+from pyserver.repository.folder import ModelFolder, check_name
 
 FILE_PREFIX = "file:"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyserver.repository import fingerprint
 from pyserver.repository.fingerprint import Fingerprint
 from pyserver.repository.repository import ModelRepository
 
@@ -18,7 +17,7 @@ class Watch:
 
     def look(self) -> Looks:
         """Every model's fingerprint; ServerError if a repository can't be read."""
-        return {name: fingerprint.take(folder.path) for name, folder in self._repository.scan().items()}
+        return {name: folder.fingerprint() for name, folder in self._repository.scan().items()}
 
     def changed(self, looks: Looks) -> set[str]:
         """The models that are new, gone, or not what they were when they were last acted on."""

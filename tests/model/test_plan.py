@@ -11,7 +11,7 @@ from pyserver.model.overrides import Override, parse
 from pyserver.model.plan import Change, Plan, change
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository.fingerprint import Fingerprint
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 FOLDER = ModelFolder("m", Path("/r/m"), Path("/r"))
 

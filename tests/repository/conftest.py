@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 MakeModel = Callable[..., ModelFolder]
 

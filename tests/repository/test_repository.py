@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pyserver.errors import ErrorCode, ServerError
-from pyserver.repository.repository import ModelFolder, ModelRepository, check_name
+from pyserver.repository.folder import ModelFolder, check_name
+from pyserver.repository.repository import ModelRepository
 
 
 def scanned(*paths: Path) -> ModelRepository:

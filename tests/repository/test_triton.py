@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyserver.repository import complete, config, document, metadata, normalise, validate, versions
-from pyserver.repository.repository import ModelFolder
+from pyserver.repository.folder import ModelFolder
 
 DUMPS = Path(__file__).parent / "triton"
 NAMES = sorted(path.stem for path in DUMPS.glob("*.json"))
