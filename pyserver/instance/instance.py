@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
