@@ -11,8 +11,8 @@ from pyserver.instance.spec import InstanceSpec
 from pyserver.model.runtime import Runtime, Runtimes, explained
 from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
-from pyserver.repository.instances import InstanceEntry
 from pyserver.repository.folder import ModelFolder
+from pyserver.repository.instances import InstanceEntry
 from pyserver.settings import Settings, available_cpus
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -32,8 +32,8 @@ from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, validate
 from pyserver.repository import config as configs
 from pyserver.repository.backends import ENSEMBLE
-from pyserver.repository.instances import instances
 from pyserver.repository.folder import ModelFolder
+from pyserver.repository.instances import instances
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings

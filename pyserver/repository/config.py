@@ -10,8 +10,8 @@ from pyserver.errors import invalid
 from pyserver.proto import model_config
 from pyserver.repository import document, pbtxt, validate, versions
 from pyserver.repository.backends import fill_backend
-from pyserver.repository.normalise import normalise
 from pyserver.repository.folder import ModelFolder, check_name
+from pyserver.repository.normalise import normalise
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig

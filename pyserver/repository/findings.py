@@ -12,8 +12,8 @@ from pyserver.errors import ServerError
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import config as configs
 from pyserver.repository import files, pbtxt, validate, versions
-from pyserver.repository.normalise import normalise
 from pyserver.repository.folder import ModelFolder
+from pyserver.repository.normalise import normalise
 
 _PLACE = re.compile(r"\Afailed to read text proto from .*?:(\d+):(\d+): ", re.DOTALL)
 _FIELD = re.compile(r'\w+\s*:\s*("[^"\n]*"|[^\s{}\[\],;]+)\s*[,;]?')
