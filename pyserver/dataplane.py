@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pyserver import __version__
@@ -43,6 +43,13 @@ class DataPlane:
         self._strict = strict_readiness
         self._starting = True
         self._stopping = False
+        self._version = __version__
+        self._extensions = list(EXTENSIONS)
+
+    def introduce(self, version: str, extensions: Sequence[str]) -> None:
+        """What the server calls its version and its extensions, where that is not ("") its own."""
+        self._version = version or self._version
+        self._extensions = list(extensions) or self._extensions
 
     def started(self) -> None:
         """Every model asked for at start has been tried: the server may be ready."""
@@ -90,7 +97,7 @@ class DataPlane:
 
     def server_metadata(self) -> dict[str, Any]:
         """The V2 server metadata document."""
-        return {"name": self._name, "version": __version__, "extensions": list(EXTENSIONS)}
+        return {"name": self._name, "version": self._version, "extensions": self._extensions}
 
     def model_metadata(self, name: str, version: str) -> dict[str, Any]:
         """The V2 model metadata document; of one version it lists that one alone, as Triton does."""

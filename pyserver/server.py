@@ -68,6 +68,8 @@ class Server:
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
         metrics = CustomMetrics()
         self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics, self._cache)
+        if settings.mlserver is not None:
+            self.data_plane.introduce(settings.mlserver["server_version"], settings.mlserver["extensions"])
         services = ModelServices(self._registry, metrics)
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,

@@ -6,7 +6,7 @@ The command line, its help and (through `Settings`) every part of the server rea
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,9 @@ class Settings:
     log_error: bool = flag(True, "log at level error", "logging")
     log_file: str = flag("", "log here instead of to stderr", "logging", "FILE")
 
+    mlserver: Mapping[str, Any] | None = None
+    """What the `settings.json` of MLServer's says, whole, where it is a folder of its kind that is served."""
+
     @property
     def repositories(self) -> list[Path]:
         """The model repositories, as absolute paths."""
@@ -146,7 +149,7 @@ class Settings:
 
 def flags() -> list[tuple[str, Any, dict[str, Any]]]:
     """Every flag: its field's name, default and metadata, in the order of the table."""
-    return [(entry.name, entry.default, dict(entry.metadata)) for entry in fields(Settings)]
+    return [(entry.name, entry.default, dict(entry.metadata)) for entry in fields(Settings) if entry.metadata]
 
 
 def available_cpus() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 SUBCOMMANDS = {
     "serve": "pyserver.cli.serve",
+    "start": "pyserver.cli.start",
     "env": "pyserver.cli.env",
     "check": "pyserver.cli.check",
     "debug": "pyserver.cli.debug",

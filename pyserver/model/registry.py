@@ -156,7 +156,10 @@ class Registry:
         raise unavailable(f"Request for model '{name}': version {number} is not at ready state: it is {state}")
 
     def _labelled(self, entry: ModelEntry, version: str) -> Model:
-        number = entry.labels.get(version)
+        # A path's version comes without leading zeros.
+        number = entry.labels.get(version) or {label.lstrip("0"): number for label, number in entry.labels.items()}.get(
+            version
+        )
         model = entry.serving().get(number) if number is not None else None
         if model is None:
             known = ", ".join(filter(None, entry.labels)) or "none with a name"

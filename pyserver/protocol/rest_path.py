@@ -7,7 +7,7 @@ from pyserver.errors import invalid
 _LARGEST = (1 << 63) - 1
 
 _NAME = r"(?P<name>[^/]+)"
-_VERSION = r"(?:/versions/(?P<version>[0-9]+))?"
+_VERSION = r"(?:/versions/(?P<version>[^/]+))?"
 _MODEL = f"/v2/models/{_NAME}{_VERSION}"
 _REPOSITORY = r"/v2/repository(?:/(?P<repository>[^/]+))?"
 
@@ -28,9 +28,12 @@ UNLOAD = f"{_REPOSITORY}/models/{_NAME}/unload"
 
 
 def parse_version(digits: str) -> str:
-    """The version in a path, without leading zeros; "" where there is none. ServerError (400) beyond 2^63-1."""
-    if not digits:
-        return ""
+    """The version in a path; "" where there is none. ServerError (400) beyond 2^63-1.
+
+    A number loses its leading zeros; anything else may be what one of MLServer's models calls its version.
+    """
+    if not (digits.isascii() and digits.isdigit()):
+        return digits
     plain = digits.lstrip("0") or "0"
     if len(plain) > len(str(_LARGEST)) or int(plain) > _LARGEST:
         raise invalid(

@@ -9,7 +9,7 @@ from pyserver.protocol.rest_path import parse_version
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [("", ""), ("1", "1"), ("0", "0"), ("007", "7"), ("000", "0"), (str((1 << 63) - 1), str((1 << 63) - 1))],
+    [("", ""), ("1", "1"), ("0", "0"), ("007", "7"), ("000", "0"), ("v1.0", "v1.0"), ("-1", "-1"), ("\u0661", "\u0661"), (str((1 << 63) - 1), str((1 << 63) - 1))],
 )
 def test_versions(text: str, version: str) -> None:
     assert parse_version(text) == version
@@ -32,9 +32,8 @@ def test_a_version_that_overflows_is_refused(text: str) -> None:
         (rest_path.MODEL, "/v2/models/m/", None),
         (rest_path.MODEL, "/v2/models/", None),
         (rest_path.MODEL, "/v2/models/m/versions/", None),
-        (rest_path.MODEL, "/v2/models/m/versions/abc", None),
-        (rest_path.MODEL, "/v2/models/m/versions/-1", None),
-        (rest_path.MODEL, "/v2/models/m/versions/\u0661", None),
+        (rest_path.MODEL, "/v2/models/m/versions/abc", {"name": "m", "version": "abc"}),
+        (rest_path.MODEL, "/v2/models/m/versions/a/b", None),
         (rest_path.INFER, "/v2/models/m/infer", {"name": "m", "version": None}),
         (rest_path.INFER, "/v2/models/m/versions/3/infer", {"name": "m", "version": "3"}),
         (rest_path.INFER, "/v2/models/m/infer\n", None),

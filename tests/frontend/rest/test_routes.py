@@ -66,6 +66,7 @@ async def test_model_ready(world: Any, path: str, status: int) -> None:
         ("/v2/models/nn", 404, "Request for unknown model: 'nn' is not found"),
         ("/v2/models/nn/config", 404, "Request for unknown model: 'nn' is not found"),
         ("/v2/models/m/versions/7", 404, "Request for unknown model: 'm' version 7 is not found"),
+        ("/v2/models/m/versions/abc", 404, "Request for unknown model: 'm' version abc is not found"),
         ("/v2/models/nn/stats", 400, "requested model 'nn' is not available"),
         ("/v2/models/ech%6f", 404, "unknown model: 'ech%6f'"),
         ("/v2/models/a%2Fb", 404, "unknown model: 'a%2Fb'"),
@@ -88,7 +89,7 @@ async def test_refused(world: Any, path: str, status: int, words: str) -> None:
     "path",
     [
         "/", "/v1", "/v2/", "/v2/models", "/v2/models/", "/v2/models/m/", "/v2/models/m/versions", "/v2/models/m/x",
-        "/v2/models/m/versions/abc", "/v2/models/m/versions/-1", "/v2/models/m/versions/1/x", "//v2", "/V2",
+        "/v2/models/m/versions/1/x", "//v2", "/V2",
         "/v2/health", "/v2/health/live/", "/v2/models//ready", "/v2/repository", "/v2/repository/index/",
     ],
 )  # fmt: skip
