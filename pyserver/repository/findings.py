@@ -57,6 +57,8 @@ def look_at(folder: ModelFolder, backends: Sequence[Path] = (), config_name: str
     """All that is wrong with a model; nothing is run. `backends` are folders of backends beside the bundled ones."""
     try:
         folder.check()
+        if folder.of_mlserver:
+            return _of_mlserver(folder)
         path = configs.path_of(folder, config_name)
     except ServerError as error:
         return [_finding(folder.path, error.message)]
@@ -78,6 +80,12 @@ def look_at(folder: ModelFolder, backends: Sequence[Path] = (), config_name: str
     for file, source in sources:
         found += _compiled(file, source, config)
     return found
+
+
+def _of_mlserver(folder: ModelFolder) -> list[Finding]:
+    from pyserver.repository.mlserver.findings import look_at as look_at_mlserver
+
+    return [Finding(*found) for found in look_at_mlserver(folder)]
 
 
 def _parsed(path: Path, found: list[Finding]) -> tuple[Any, str]:
