@@ -9,7 +9,17 @@ from pyserver.protocol.rest_path import parse_version
 
 @pytest.mark.parametrize(
     ("text", "version"),
-    [("", ""), ("1", "1"), ("0", "0"), ("007", "7"), ("000", "0"), ("v1.0", "v1.0"), ("-1", "-1"), ("\u0661", "\u0661"), (str((1 << 63) - 1), str((1 << 63) - 1))],
+    [
+        ("", ""),
+        ("1", "1"),
+        ("0", "0"),
+        ("007", "7"),
+        ("000", "0"),
+        ("v1.0", "v1.0"),
+        ("-1", "-1"),
+        ("\u0661", "\u0661"),
+        (str((1 << 63) - 1), str((1 << 63) - 1)),
+    ],
 )
 def test_versions(text: str, version: str) -> None:
     assert parse_version(text) == version

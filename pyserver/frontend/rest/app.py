@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import generate, infer_handler, models, repository
+from pyserver.frontend.rest import docs, generate, infer_handler, models, repository
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
@@ -34,6 +34,11 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.MODEL_CONFIG, models.ModelConfig),
     (rest_path.MODEL, models.Model),
     (rest_path.SERVER, models.Server),
+    (rest_path.DOCS, docs.Page),
+    (rest_path.DOCS_DOCUMENT, docs.Document),
+    (rest_path.DOCS_ASSET, docs.Asset),
+    (rest_path.MODEL_DOCS, docs.Page),
+    (rest_path.MODEL_DOCS_DOCUMENT, docs.Document),
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
@@ -56,12 +61,16 @@ class Exact(Matcher):
 
 
 class RestApplication(Application):
-    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients."""
+    """The routes, over the two planes, which clients see below `root_path`.
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits) -> None:
+    `closing` turns true when the server takes its leave of its clients.
+    """
+
+    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits, root_path: str = "") -> None:
         self.data_plane = data_plane
         self.control_plane = control_plane
         self.limits = limits
+        self.root_path = root_path
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
         super().__init__(rules, default_handler_class=NotFound, log_function=log_access)

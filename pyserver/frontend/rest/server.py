@@ -25,7 +25,8 @@ class RestServer:
     def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
         self.address = settings.http_address
         limits = limits_of(settings)
-        self._app = RestApplication(data_plane, control_plane, limits)
+        root_path = settings.mlserver["root_path"] if settings.mlserver is not None else ""
+        self._app = RestApplication(data_plane, control_plane, limits, root_path)
         self._lane = LaneServer(
             self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port
         )
