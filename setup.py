@@ -152,7 +152,10 @@ class Build(build):
 setup(
     version=version(),
     packages=find_namespace_packages(include=["pyserver", "pyserver.*"]),
-    package_data={"": ["*.pyi"], "pyserver": ["py.typed", "proto/*.desc"]},
+    package_data={
+        "": ["*.pyi"],
+        "pyserver": ["py.typed", "proto/*.desc", "cli/template/*", "cli/template/.*", "cli/template/tests/*"],
+    },
     ext_modules=extensions(),
     cmdclass={"build": Build, "build_ext": BuildExt, "build_proto": BuildProto, "build_backends": BuildBackends},
 )

@@ -9,6 +9,10 @@ from collections.abc import Sequence
 SUBCOMMANDS = {
     "serve": "pyserver.cli.serve",
     "start": "pyserver.cli.start",
+    "init": "pyserver.cli.init",
+    "infer": "pyserver.cli.infer.command",
+    "dockerfile": "pyserver.cli.dockerfile",
+    "build": "pyserver.cli.build",
     "env": "pyserver.cli.env",
     "check": "pyserver.cli.check",
     "debug": "pyserver.cli.debug",

@@ -29,6 +29,7 @@ from pyserver.repository.pbtxt import nearest
 Some = TypeVar("Some", bound=BaseModel)
 
 _NESTED: dict[str, type[BaseModel]] = {"parameters": ModelParameters, "cors_settings": CorsSettings}
+_ENVIRONMENTS = ("environment_tarball", "environment_path")
 _SHOWN = 60
 
 
@@ -109,7 +110,11 @@ def _model_settings(document: dict[str, Any], given: Variables, where: str) -> M
     if filled.get("parameters") is None:
         filled["parameters"] = {}
     if isinstance(filled["parameters"], dict):
-        filled["parameters"] = fill(ModelParameters, filled["parameters"], variables.MODEL, given, where)
+        own = filled["parameters"]
+        filled["parameters"] = fill(ModelParameters, own, variables.MODEL, given, where)
+        for one, other in (_ENVIRONMENTS, _ENVIRONMENTS[::-1]):
+            if one in own and other not in own:
+                filled["parameters"].pop(other, None)  # a file that names its environment has named it
     return validated(ModelSettings, filled, where)
 
 

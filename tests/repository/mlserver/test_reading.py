@@ -101,6 +101,14 @@ def test_variables_fill_what_a_model_s_file_leaves_open(tmp_path: Path) -> None:
     assert settings.parameters.extra == {"k": 1}
 
 
+def test_a_file_that_names_its_environment_is_given_no_other(tmp_path: Path) -> None:
+    given = Variables({"MLSERVER_MODEL_ENVIRONMENT_PATH": "/variable"})
+    path = write_settings(tmp_path, parameters={"environment_tarball": "env.tar.gz"})
+    assert reading.model_settings(path, given).settings.parameters.environment_path is None
+    path = write_settings(tmp_path)
+    assert reading.model_settings(path, given).settings.parameters.environment_path == "/variable"
+
+
 def test_numbers_are_taken_for_texts(tmp_path: Path) -> None:
     path = write_settings(tmp_path, parameters={"version": 1})
     assert reading.model_settings(path, NONE).settings.parameters.version == "1"
