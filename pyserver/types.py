@@ -80,6 +80,16 @@ class InferRequest:
 
 
 @dataclass(slots=True)
+class OpenRequest(InferRequest):
+    """A REST request to an MLServer model, answered as MLServer does; its last input is its envelope (`ipc.envelope`).
+
+    `server_name` is what the answer's headers call this server.
+    """
+
+    server_name: str = ""
+
+
+@dataclass(slots=True)
 class InferResponse:
     """One answer. Its outputs' views are valid until `release`, which whoever wrote them to the wire calls once.
 

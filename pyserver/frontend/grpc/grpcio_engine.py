@@ -298,7 +298,7 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 async def _abort(context: Any, error: ServerError) -> Any:
-    await context.abort(CODES[status.GRPC[error.code]], error.message)
+    await context.abort(CODES[status.grpc_code(error)], error.message)
 
 
 def channel_options(options: Options) -> list[tuple[str, int]]:

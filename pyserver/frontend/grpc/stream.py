@@ -87,7 +87,7 @@ class _Session:
                 continue
             try:
                 if message.failure is not None:
-                    await self._stream.abort(status.GRPC[message.failure.code], message.failure.message)
+                    await self._stream.abort(status.grpc_code(message.failure), message.failure.message)
                 elif message.data:
                     await self._stream.write(message.data)
             finally:
