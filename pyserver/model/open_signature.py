@@ -37,10 +37,10 @@ class OpenSignature(Signature):
                 if self._sizes.get((tensor.datatype, tensor.shape)) != len(tensor.data):
                     self._check_open(tensor)
             return 1
-        for tensor in request.inputs:
+        if not request.inputs or type(request.inputs[-1]) is not Envelope:
+            enclose(request)
+        for tensor in request.inputs[:-1]:
             self._check_open(tensor)
-        packed = envelope.pack(b"", _rest(request))
-        request.inputs.append(Tensor(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed))
         return 1
 
     def _check_open(self, tensor: Tensor) -> None:
@@ -65,15 +65,28 @@ class OpenSignature(Signature):
         self._sizes[tensor.datatype, tensor.shape] = expected
 
 
+class Envelope(Tensor):
+    """The envelope of a request: no client's input is one, whatever its name."""
+
+    __slots__ = ()
+
+
 class RawJson(Tensor):
     """An input whose data are no tensor: JSON text, which the model reads as it came."""
 
     __slots__ = ()
 
 
-def _rest(request: InferRequest) -> bytes:
-    """The envelope of a request that came by gRPC, or from another model."""
+def enclose(request: InferRequest, headers: bytes = b"", stream: bool = False) -> None:
+    """Give an envelope to a request that came by gRPC, or from another model; `headers` are JSON."""
+    packed = envelope.pack(headers, _rest(request, stream))
+    request.inputs.append(Envelope(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed))
+
+
+def _rest(request: InferRequest, stream: bool) -> bytes:
     said: dict[str, Any] = {}
+    if stream:
+        said["stream"] = True
     if request.parameters:
         said["parameters"] = request.parameters
     if not request.binary_output:

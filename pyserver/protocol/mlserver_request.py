@@ -15,7 +15,7 @@ import orjson
 from pyserver.core import json as core_json
 from pyserver.errors import invalid
 from pyserver.ipc import envelope
-from pyserver.model.open_signature import RawJson
+from pyserver.model.open_signature import Envelope, RawJson
 from pyserver.protocol import mlserver_schema as schema
 from pyserver.types import Buffer, Lease, OpenRequest, RequestedOutput, Tensor
 
@@ -33,10 +33,11 @@ def decode(
     max_json_size: int,
     headers: bytes,
     server_name: str,
+    stream: bool = False,
 ) -> OpenRequest:
     """The request in `body`, whose first `header_length` bytes are JSON (None: all of it), `headers` being JSON as well.
 
-    Binary tensors are views of `body`. ServerError (422) where it is no such request.
+    `stream` says that any number of responses is wanted. Binary tensors are views of `body`. ServerError (422) where it is no such request.
     """
     length = len(body) if header_length is None else header_length
     if length > max_json_size:
@@ -57,8 +58,10 @@ def decode(
             f" its JSON of {length}, its inputs say {reader.at - length}"
         )
     id = document_id(reader.id)
+    if stream:
+        reader.rest["stream"] = True
     packed = envelope.pack(headers, orjson.dumps(reader.rest) if reader.rest else b"")
-    reader.inputs.append(Tensor(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed))
+    reader.inputs.append(Envelope(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed))
     return OpenRequest(
         model_name, model_version, id, reader.inputs, reader.outputs, binary_output=reader.binary, lease=lease,
         server_name=server_name,

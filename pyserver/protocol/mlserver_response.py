@@ -10,7 +10,8 @@ from pyserver.core import json as core_json
 from pyserver.core import tensor as core
 from pyserver.errors import internal, invalid
 from pyserver.ipc import envelope
-from pyserver.types import Buffer, InferRequest, InferResponse, Tensor
+from pyserver.protocol import mlserver_headers
+from pyserver.types import Buffer, InferResponse, OpenRequest, Tensor
 
 _REMEMBERED = 512
 _LONGEST = 4096
@@ -54,30 +55,47 @@ def opened(response: InferResponse) -> Said:
     return Said(response.outputs[:-1], rest)
 
 
-def encode(response: InferResponse, request: InferRequest, headers: bool = False) -> tuple[int | None, list[Buffer]]:
+def encode(response: InferResponse, request: OpenRequest) -> tuple[int | None, list[Buffer]]:
     """The length of the JSON part, None where all is JSON, and the buffers of the body.
 
-    An output is binary where the request asks for that; everything else is JSON, NaN and infinities as null. `headers`
-    says whether the model's own stand in the body, as they do in streams. ServerError (400) for BYTES that JSON can't
-    hold.
+    An output is binary where the request asks for that; everything else is JSON, NaN and infinities as null.
+    ServerError (400) for BYTES that JSON can't hold.
     """
     said = opened(response)
+    raw: list[Buffer] = []
+    text = orjson.dumps(_document(said, response, request, raw))
+    return (len(text) if raw else None), [text, *raw]
+
+
+def encode_event(response: InferResponse, request: OpenRequest) -> bytes:
+    """The JSON of one response of a stream: all of it, the headers among the parameters."""
+    said = opened(response)
+    document = _document(said, response, request, None)
+    headers = headers_of(said, request)
+    document["parameters"] = {**document["parameters"], "headers": dict(headers)}
+    return orjson.dumps(document)
+
+
+def headers_of(said: Said, request: OpenRequest) -> tuple[tuple[str, str], ...]:
+    """The HTTP headers of an answer."""
+    own = said.rest.get("headers")
+    return mlserver_headers.of_response(own, request.server_name, request.model_name, request.id)
+
+
+def _document(said: Said, response: InferResponse, request: OpenRequest, raw: list[Buffer] | None) -> dict[str, Any]:
+    """The JSON of an answer; binary outputs, where there may be any, go to `raw`."""
     rest = said.rest
     document: dict[str, Any] = {"model_name": rest.get("model_name", response.model_name)}
     if "model_version" in rest:
         document["model_version"] = rest["model_version"]
-    document["id"] = response.id
+    document["id"] = request.id
     document["parameters"] = rest.get("parameters", _NOTHING)
-    if headers:
-        document["parameters"] = {**document["parameters"], "headers": rest.get("headers", _NOTHING)}
-    raw: list[Buffer] = []
     binary = {output.name for output in request.outputs or () if output.binary}
     document["outputs"] = [
         _output(tensor, said.of(at), raw if request.binary_output or tensor.name in binary else None)
         for at, tensor in enumerate(said.outputs)
     ]
-    text = orjson.dumps(document)
-    return (len(text) if raw else None), [text, *raw]
+    return document
 
 
 def _output(tensor: Tensor, own: dict[str, Any], raw: list[Buffer] | None) -> dict[str, Any]:

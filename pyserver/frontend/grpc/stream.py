@@ -103,6 +103,8 @@ class _Session:
 
     def _ask(self, message: bytes) -> None:
         ask = _Ask(self._method, message, self._home)
+        if self._method.attach is not None:
+            self._method.attach(ask.request, list(self._stream.metadata.items()))
         self._open.add(ask)
         self._bridge.post(ask)
 

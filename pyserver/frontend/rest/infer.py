@@ -107,15 +107,12 @@ def start(
     """
     try:
         of_mlserver = data_plane.of_mlserver(name, version)
-        header_length, encoding, _, fields = headers
+        header_length, encoding, _, _ = headers
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         if of_mlserver:
-            said = fields.as_json(data_plane.name, name) if fields is not None else b""
-            request: InferRequest = mlserver_request.decode(
-                body, length, name, version, lease, limits.max_input_size, said, data_plane.name
-            )
+            request: InferRequest = _open(data_plane, name, version, headers, body, lease, limits, length)
         else:
             request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
         return request, data_plane.infer(request)
@@ -125,13 +122,39 @@ def start(
         raise
 
 
+def read_stream(
+    data_plane: DataPlane, name: str, version: str, headers: InferHeaders, body: Buffer, limits: Limits
+) -> OpenRequest:
+    """The stream that `body` asks of MLServer model `name`."""
+    if headers.content_encoding:
+        body = compression.inflate(headers.content_encoding, body, limits.max_input_size)
+    length = None if headers.header_length is None else rest_infer.parse_header_length(headers.header_length, len(body))
+    return _open(data_plane, name, version, headers, body, None, limits, length, True)
+
+
+def _open(
+    data_plane: DataPlane,
+    name: str,
+    version: str,
+    headers: InferHeaders,
+    body: Buffer,
+    lease: Lease | None,
+    limits: Limits,
+    length: int | None,
+    stream: bool = False,
+) -> OpenRequest:
+    """A request to an MLServer model."""
+    fields, server = headers.fields, data_plane.name
+    said = fields.as_json(server, name) if fields is not None else b""
+    most = limits.max_input_size
+    return mlserver_request.decode(body, length, name, version, lease, most, said, server, stream)
+
+
 def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
     """The answer that carries `response`. Its buffers look into the response's memory until `response.release()`."""
     extra: tuple[tuple[str, str], ...] = ()
     if type(request) is OpenRequest:
-        extra = mlserver_headers.of_response(
-            mlserver_response.opened(response).rest.get("headers"), request.server_name, request.model_name, request.id
-        )
+        extra = mlserver_response.headers_of(mlserver_response.opened(response), request)
         header_length, buffers = mlserver_response.encode(response, request)
     else:
         header_length, buffers = rest_infer.encode(response, request)

@@ -34,12 +34,16 @@ class Infer(Handler):
         if self.running is not None:
             self.running.cancel()
 
+    def infer_headers(self) -> InferHeaders:
+        """What matters of the request's headers."""
+        get = self.request.headers.get
+        fields = Fields(list(self.request.headers.get_all()))
+        return InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), fields)
+
     async def post(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/infer`."""
         version = parse_version(version)
-        get = self.request.headers.get
-        headers = InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"),
-            Fields(list(self.request.headers.get_all())))
+        headers = self.infer_headers()
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
             self.data_plane.check(name, version)

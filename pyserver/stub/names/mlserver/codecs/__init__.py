@@ -11,6 +11,7 @@ from mlserver.codecs.base import (
 from mlserver.codecs.numpy import NumpyCodec, NumpyRequestCodec
 from mlserver.codecs.pandas import PandasCodec
 from mlserver.codecs.string import StringCodec, StringRequestCodec
+
 from mlserver.codecs.base64 import Base64Codec  # isort: skip
 from mlserver.codecs.datetime import DatetimeCodec
 from mlserver.codecs.decorator import decode_args

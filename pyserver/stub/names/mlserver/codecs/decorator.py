@@ -172,7 +172,9 @@ def _hints(predict: Callable[..., Any]) -> Dict[str, Any]:
     try:
         hints = typing.get_type_hints(predict)
     except TypeError as error:
-        raise TypeError(f"{predict.__qualname__}: Python {sys.version_info[:2]} can't read its hints: {error}") from None
+        raise TypeError(
+            f"{predict.__qualname__}: Python {sys.version_info[:2]} can't read its hints: {error}"
+        ) from None
     hints.pop("self", None)
     return hints
 

@@ -41,7 +41,9 @@ def array_of(tensor: Any) -> np.ndarray[Any, Any]:
     except CodecError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        raise CodecError(f"'{tensor.name}': data don't make {tensor.datatype} of shape {tensor.shape}: {error}") from None
+        raise CodecError(
+            f"'{tensor.name}': data don't make {tensor.datatype} of shape {tensor.shape}: {error}"
+        ) from None
 
 
 def _listed(tensor: Any) -> np.ndarray[Any, Any]:
@@ -102,9 +104,7 @@ class NumpyCodec(InputCodec):
         datatype, shape = described(array, name)
         parameters = built(Parameters, {"content_type": "np", "headers": None}, {"content_type"}, {})
         data = lazy_data(_LAZY, ArraySource(array))
-        return built(
-            kind, {"name": name, "shape": shape, "datatype": datatype, "parameters": parameters, "data": data}
-        )
+        return built(kind, {"name": name, "shape": shape, "datatype": datatype, "parameters": parameters, "data": data})
 
 
 @register_request_codec
