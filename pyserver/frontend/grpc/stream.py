@@ -131,7 +131,7 @@ class _Session:
                 error = failure
         if error is None:
             return _Message(data, None, response, final)
-        if self._aborts:
+        if self._aborts or (ask.stream is not None and ask.stream.model.of_mlserver):  # MLServer's has no room for it
             return _Message(b"", error, response, final)
         model = (response.model_name, response.model_version)
         return _Message(grpc_infer.encode_stream_error(error, ask.id, model, final), None, response, final)

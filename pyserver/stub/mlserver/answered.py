@@ -127,7 +127,10 @@ def _array(output: Any) -> Any:
     if array.dtype != dtype:
         if kind not in _TAKES.get(output.datatype, "iu"):
             return None
-        array = array.astype(dtype)
+        made = array.astype(dtype)
+        if dtype.kind in "iu" and (made != array).any():
+            return None
+        array = made
     return array.reshape(output.shape)
 
 

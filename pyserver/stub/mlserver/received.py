@@ -79,8 +79,10 @@ class Reader:
 
     def _parameters(self, said: Dict[str, Any], headers: Optional[Dict[str, Any]] = None) -> Any:
         extra = {name: copy.deepcopy(value) for name, value in said.items() if name != "content_type"}
+        given = extra.pop("headers", None)
+        headers = headers or given  # what came as headers is true, whatever the body says
         fields = {name for name in ("content_type",) if name in said} | ({"headers"} if headers else set())
-        values = {"content_type": said.get("content_type"), "headers": headers or extra.pop("headers", None)}
+        values = {"content_type": said.get("content_type"), "headers": headers}
         return built(self._types.Parameters, values, fields | set(extra), extra)
 
     def _inputs(self, tensors: List[Any], rest: Dict[str, Any]) -> List[Any]:
