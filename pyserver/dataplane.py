@@ -137,6 +137,15 @@ class DataPlane:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""
         self._registry.get(name, version)
 
+    def of_mlserver(self, name: str, version: str) -> bool:
+        """Whether clients of this model speak as MLServer does; raises as `check` does."""
+        return self._registry.get(name, version).of_mlserver
+
+    @property
+    def name(self) -> str:
+        """The server's name."""
+        return self._name
+
     def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
         """Start an inference. A request that can be refused at once raises; otherwise a future of its answer.
 

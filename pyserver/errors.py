@@ -25,6 +25,8 @@ class ErrorCode(enum.IntEnum):
 class ServerError(Exception):
     """A request, or a load, that failed: `message` is written for the person who reads it at the other end.
 
+    `status` is the HTTP status that an MLServer model chose, 0 for what follows from the code.
+
     `retry_after` (seconds) is given where asking again later is the right thing to do.
     """
 
@@ -33,6 +35,7 @@ class ServerError(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.status = 0
 
 
 def invalid(message: str) -> ServerError:

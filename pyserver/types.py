@@ -7,7 +7,7 @@ view looks into is the business of the `Lease` beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -61,6 +61,7 @@ class InferRequest:
     holds one tensor without name, datatype and shape, which `Model` deduces.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `empty_final` asks for a message of its own where a stream ends without a last response.
+    `metadata` is what came beside a gRPC message, where its engine tells it.
     """
 
     model_name: str
@@ -77,6 +78,17 @@ class InferRequest:
     flags: int = 0
     lease: Lease | None = None
     empty_final: bool = False
+    metadata: Sequence[tuple[str, str]] | None = None
+
+
+@dataclass(slots=True)
+class OpenRequest(InferRequest):
+    """A REST request to an MLServer model, answered as MLServer does; its last input is its envelope (`ipc.envelope`).
+
+    `server_name` is what the answer's headers call this server.
+    """
+
+    server_name: str = ""
 
 
 @dataclass(slots=True)

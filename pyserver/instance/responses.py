@@ -119,6 +119,10 @@ def error_in(code: int, extras: bytes) -> tuple[ServerError, str]:
     if not isinstance(message, str) or not isinstance(traceback, str):
         raise MessageError("an error response without a message")
     try:
-        return ServerError(ErrorCode(code), message), traceback
+        error = ServerError(ErrorCode(code), message)
     except ValueError:
         raise MessageError(f"unknown error code {code}") from None
+    status = said.get("status", 0)
+    if type(status) is int and 400 <= status < 600:
+        error.status = status
+    return error, traceback

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyserver.errors import ServerError, invalid
 from pyserver.instance.spec import InstanceSpec
+from pyserver.ipc.envelope import BACKEND
 from pyserver.model.runtime import Runtime, Runtimes, explained
 from pyserver.repository import devices
 from pyserver.repository.config import BUNDLED_BACKENDS
@@ -51,7 +52,7 @@ class Launch:
     ) -> InstanceSpec:
         """The spec of one of `count` instances; a ServerError if its backend is not there."""
         directory = folder.version_path(version)
-        backend = None if config.backend == "python" else self._backend(folder.name, config.backend)
+        backend = None if config.backend in ("python", BACKEND) else self._backend(folder.name, config.backend)
         runtime = self._equipped[folder.name, version]
         return InstanceSpec(
             name=entry.name,

@@ -12,6 +12,7 @@ from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
+from pyserver.ipc.envelope import BACKEND
 from pyserver.model.answer import Answer
 from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
@@ -62,6 +63,7 @@ class Model:
         self.config = config
         self.config_json = config_json
         self.decoupled = bool(config.model_transaction_policy.decoupled)
+        self.of_mlserver = config.backend == BACKEND
         self.load_seconds = 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()

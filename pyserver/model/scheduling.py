@@ -6,6 +6,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from pyserver.errors import invalid
+from pyserver.ipc.envelope import BACKEND
+from pyserver.model.open_signature import OpenKey
 from pyserver.model.sequencing import make_controls, make_states, sequence_policy
 from pyserver.scheduler.direct import DirectScheduler
 from pyserver.scheduler.dynamic import BatchKey, DynamicScheduler
@@ -82,6 +84,8 @@ def batch_key(config: Any) -> BatchKey:
     Inputs of variable size that are not ragged need one shape; where inputs may be left out, the same ones must be
     there. A model whose inputs are all of fixed size takes any requests together.
     """
+    if config.backend == BACKEND:
+        return OpenKey()
     optional = any(entry.optional for entry in config.input)
     variable = frozenset(
         entry.name for entry in config.input if -1 in entry.dims and not entry.allow_ragged_batch

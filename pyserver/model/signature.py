@@ -8,6 +8,7 @@ from typing import Any
 from pyserver.core import bytes as byte_strings
 from pyserver.core import tensor as core
 from pyserver.errors import invalid
+from pyserver.ipc.envelope import BACKEND
 from pyserver.model import reshape
 from pyserver.model.raw_input import deduce
 from pyserver.model.spec import ANY, TensorSpec, refusal, specs_of
@@ -35,6 +36,10 @@ class Signature:
     @classmethod
     def of(cls, model: str, config: Any) -> Signature:
         """The signature in a normalised ModelConfig message."""
+        if config.backend == BACKEND:
+            from pyserver.model.open_signature import OpenSignature
+
+            return OpenSignature(model)
         return cls(model, config.max_batch_size, specs_of(config.input), specs_of(config.output))
 
     def check(self, request: InferRequest) -> int:

@@ -6,7 +6,9 @@ from typing import Any
 
 from pyserver.core import wire
 from pyserver.errors import ServerError, invalid, not_found, unsupported
+from pyserver.ipc.envelope import NAME as ENVELOPE
 from pyserver.proto import inference as pb
+from pyserver.protocol import mlserver_grpc
 from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters, own_parameters, wrong_type
 from pyserver.types import Buffer, InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
 
@@ -37,7 +39,7 @@ def decode(data: bytes) -> InferRequest:
         custom, priority, timeout_us, correlation_id, flags = decode_parameters(given) if given else NONE
         return InferRequest(
             message.model_name, message.model_version, message.id, _inputs(message), _outputs(message.outputs),
-            custom or {}, True, False, priority, timeout_us, correlation_id, flags, None,
+            custom or {}, bool(message.raw), False, priority, timeout_us, correlation_id, flags, None,
             bool(given and given.get(EMPTY_FINAL_RESPONSE)),
         )  # fmt: skip
     except ServerError as error:
@@ -126,10 +128,16 @@ def _refused(message: wire.Request, text: str) -> ServerError:
 
 
 def encode(response: InferResponse) -> bytes:
-    """A ModelInferResponse: every output's bytes in `raw_output_contents`, in the order of `outputs`."""
+    """A ModelInferResponse: every output's bytes in `raw_output_contents`, in the order of `outputs`.
+
+    MLServer's models answer in typed contents who asks in typed contents.
+    """
+    outputs = response.outputs
+    if outputs and outputs[-1].name == ENVELOPE:
+        return mlserver_grpc.encode(response)
     tensors = []
     raw = []
-    for output in response.outputs:
+    for output in outputs:
         tensors.append((output.name, output.datatype, output.shape, output.parameters))
         raw.append(output.data)
     return wire.encode_response(
@@ -148,7 +156,10 @@ def encode_stream(response: InferResponse, final: bool) -> bytes:
 
 
 def encode_stream_item(item: tuple[InferResponse, bool]) -> bytes:
-    """`encode_stream` of one of the items of a stream."""
+    """`encode_stream` of one of the items of a stream; `encode` of it, where an MLServer model made it."""
+    outputs = item[0].outputs
+    if outputs and outputs[-1].name == ENVELOPE:
+        return mlserver_grpc.encode(item[0])
     return encode_stream(*item)
 
 

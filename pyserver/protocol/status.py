@@ -37,6 +37,8 @@ OK = int(HTTPStatus.OK)
 BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
 NOT_FOUND = int(HTTPStatus.NOT_FOUND)
 METHOD_NOT_ALLOWED = int(HTTPStatus.METHOD_NOT_ALLOWED)
+UNPROCESSABLE = int(HTTPStatus.UNPROCESSABLE_ENTITY)
+FAILED_PRECONDITION = 9
 INTERNAL_SERVER_ERROR = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
@@ -50,7 +52,12 @@ def http_reason(status: int) -> str:
 
 def http_error(error: ServerError) -> tuple[int, bytes]:
     """The HTTP status and the JSON body of a failure."""
-    return HTTP[error.code], error_body(error.message)
+    return error.status or HTTP[error.code], error_body(error.message)
+
+
+def grpc_code(error: ServerError) -> int:
+    """The gRPC code of a failure; MLServer's models say 422 where nothing but a precondition failed."""
+    return FAILED_PRECONDITION if error.status == UNPROCESSABLE else GRPC[error.code]
 
 
 def error_body(message: str) -> bytes:

@@ -80,11 +80,18 @@ class Answers:
             return pack_response(key, OK, flags, layout, windows, extras)
         return pack_response(key, OK, flags, layout, windows)
 
-    def error(self, key: int, code: int, message: str, traceback: str = "", flags: int = FINAL) -> bytes:
-        """The record that says why request `key` has no answer; the last one, unless it is one of a stream."""
+    def error(
+        self, key: int, code: int, message: str, traceback: str = "", flags: int = FINAL, status: int = 0
+    ) -> bytes:
+        """The record that says why request `key` has no answer; the last one, unless it is one of a stream.
+
+        `status` is the HTTP status that the model chose, 0 for what follows from `code`.
+        """
         extras: dict[str, Any] = {"message": message}
         if traceback:
             extras["traceback"] = traceback
+        if status:
+            extras["status"] = status
         return pack_response(key, int(code), flags, _NO_TENSORS, (), json.dumps(extras).encode())
 
     def nothing(self, key: int, flags: int) -> bytes:

@@ -19,6 +19,7 @@ import numpy as np
 from pyserver.ipc import messages
 from pyserver.ipc.arena import Arena, Mapping
 from pyserver.ipc.channel import Channel
+from pyserver.ipc.envelope import BACKEND
 from pyserver.ipc.words import CONTROL_BYTES, control_words
 from pyserver.stub import calls, directories, executing, failures, loading, logger, lookup
 from pyserver.stub.answers import Answers
@@ -101,6 +102,11 @@ class Stub:
     def _receive(self) -> None:
         """Wait for a message, unless another thread has received one meanwhile."""
         while True:
+            execution = self._execution
+            if execution is not None and execution.unfinished and not execution.wait(self._channel.fileno()):
+                if self._records:
+                    return
+                continue
             with self._receiving:
                 if self._records:
                     return
@@ -145,8 +151,13 @@ class Stub:
             load = self._load = loading.Load(messages.unpack_json(body))
             self._arena.budget = load.response_bytes or self._arena.size
             directories.set_model_dir(load.version_directory)
-            self._model_class = loading.imported_class(load)
-            config = loading.completed_config(self._model_class, load)
+            if load.config.get("backend") == BACKEND:
+                from pyserver.stub.mlserver.host import Host  # only who needs it waits for it
+
+                self._model_class = Host(load)
+            else:
+                self._model_class = loading.imported_class(load)
+                config = loading.completed_config(self._model_class, load)
         except BaseException as error:
             self._say(messages.LOADED, failures.report(error))
         else:
@@ -158,6 +169,9 @@ class Stub:
             if load is None or self._model_class is None:
                 raise messages.MessageError("an INITIALIZE before a LOAD that succeeded")
             args = messages.unpack_json(body)
+            if load.config.get("backend") == BACKEND:
+                self._initialize_mlserver()
+                return
             config = json.loads(args.get("model_config", "{}"))
             self._model = loading.initialized(self._model_class, args)
             layouts = RequestLayouts(_outputs(config))
@@ -168,12 +182,25 @@ class Stub:
         except BaseException as error:
             self._say(messages.INITIALIZED, failures.report(error))
             return
+        self._initialized()
+
+    def _initialize_mlserver(self) -> None:
+        from pyserver.stub.mlserver.execution import MLServerExecution
+
+        host = self._model = self._model_class
+        host.load()
+        self._execution = MLServerExecution(host, RequestLayouts(frozenset()), self._desk)
+        gc.freeze()
+        self._initialized(metadata=host.metadata)
+
+    def _initialized(self, **fields: Any) -> None:
         self._heartbeat.stop()
         probe = getattr(self._model, "is_ready", None)
         if probe is not None:
             self._calls.probe = probe
             self._calls.start()
-        self._say(messages.INITIALIZED, {} if probe is None else {"is_ready": True})
+            fields["is_ready"] = True
+        self._say(messages.INITIALIZED, fields)
 
     def _on_finalize(self, _: bytes) -> None:
         fields: dict[str, Any] = {}

@@ -65,6 +65,12 @@ class StreamReply(Reply):
         """Whether nobody waits for an answer any more."""
         return bool(self._desk.cancelled[self._slot])
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the next response can be sent, or dropped, without waiting."""
+        slot, desk = self._slot, self._desk
+        return not slot or (self._sent - desk.taken[slot]) & _MASK < WINDOW or bool(desk.cancelled[slot])
+
     def _refusal(self, response: InferenceResponse | None, flags: int) -> str:
         if response is None and not flags:
             return "Inference Response object must be provided when the response flags is set to zero."

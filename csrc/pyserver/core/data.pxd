@@ -7,6 +7,7 @@ from pyserver.core.tensor cimport Kind
 cdef class JsonData:
     cdef readonly str datatype
     cdef readonly Py_ssize_t count
+    cdef readonly bint nested
     cdef readonly bytes buffer
     # Until the datatype is known: the array's text, and a reader's place at its start.
     cdef bytes _text

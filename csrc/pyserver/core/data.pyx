@@ -18,7 +18,8 @@ from pyserver.core.reader import JsonError
 
 
 cdef class JsonData:
-    """The elements of a `data` array: `count` of them, in `buffer` in the raw layout of `datatype`.
+    """The elements of a `data` array: `count` of them, in `buffer` in the raw layout of `datatype`; `nested` where
+    there are arrays in it.
 
     `datatype` is "" (and there is nothing else) as long as it isn't known: the object that the array stands in has no
     datatype, or none that exists. `scan` reads it then.
@@ -33,6 +34,7 @@ cdef class JsonData:
         self._reader.at = self._reader.start
         made = read_data(&self._reader, kind, {})
         self.datatype, self.count, self.buffer, self._text = made.datatype, made.count, made.buffer, None
+        self.nested = made.nested
 
 
 cdef JsonData keep_data(Reader *reader, const unsigned char *start):
@@ -56,6 +58,7 @@ cdef JsonData read_data(Reader *reader, Kind kind, dict members):
     try:
         made.count = scan(reader, kind, &sink)
         made.datatype = name_of(kind)
+        made.nested = sink.nested
         made.buffer = close_sink(&sink)
     except JsonError as error:
         error.name = members.get("name")
@@ -99,6 +102,7 @@ cdef Py_ssize_t scan(Reader *reader, Kind kind, Sink *sink) except -1:
             count += 1
         else:
             enter(reader)
+            sink.nested |= reader.levels < outside - 1
             reader.at += 1
             if peek(reader) != c"]":
                 continue

@@ -187,13 +187,14 @@ cdef int read_late(Reader *reader, dict made, const unsigned char *late) except 
     return 0
 
 
-def dumps_array(datatype, data, Py_ssize_t count):
+def dumps_array(datatype, data, Py_ssize_t count, bint nulls=False):
     """A tensor of `count` elements in raw layout as a flat JSON array (spec 1.6).
 
     Floats are written as the double that they are, with the fewest digits that tell it from others (`1.0`, and
     `0.10000000149011612` for the FP32 next to 0.1): so does Triton, and a client that parses to double and narrows
     gets the same bits back. The shortest digits that tell it from other *floats* are half as long, but rounding them
-    twice doesn't always come back: 7.038531e-26. NaN, Infinity and -Infinity are written so.
+    twice doesn't always come back: 7.038531e-26. NaN, Infinity and -Infinity are written so,
+    or, where `nulls` is true, as null.
     BYTES become strings; ValueError for an element that isn't UTF-8. ValueError where `data` has another size.
     """
     cdef Kind kind = kind_of(datatype)
@@ -201,7 +202,7 @@ def dumps_array(datatype, data, Py_ssize_t count):
         return dump_strings(unpack(data, count))
     array = as_array(datatype, (count,), data)
     if FP16 <= kind <= FP64 or kind == BF16:
-        return dump_floats(kind, array)
+        return dump_floats(kind, array, nulls)
     if kind == BOOL:
         array = array.view("u1") != 0
     elif not array.flags.aligned:
@@ -209,7 +210,7 @@ def dumps_array(datatype, data, Py_ssize_t count):
     return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-cdef bytes dump_floats(Kind kind, object array):
+cdef bytes dump_floats(Kind kind, object array, bint nulls):
     """Every kind by way of an array of doubles of its own, which is aligned whatever `array` is."""
     cdef Py_buffer source, target
     import numpy  # see pyserver.core.tensor
@@ -221,7 +222,7 @@ cdef bytes dump_floats(Kind kind, object array):
     PyBuffer_Release(&target)
     PyBuffer_Release(&source)
     text = orjson.dumps(doubles, option=orjson.OPT_SERIALIZE_NUMPY)
-    return text if finite else name_specials(text, doubles)
+    return text if finite or nulls else name_specials(text, doubles)
 
 
 cdef bint widen(Kind kind, const char *source, double *target, Py_ssize_t count) noexcept nogil:

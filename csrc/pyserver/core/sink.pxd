@@ -17,11 +17,13 @@ cdef struct Sink:
     char *data
     Py_ssize_t used
     Py_ssize_t capacity
+    bint nested  # an array stands in the array that is read
 
 
 cdef inline int open_sink(Sink *sink, Py_ssize_t capacity) except -1:
     sink.made = NULL
     sink.used = 0
+    sink.nested = False
     # Sizes 0 and 1 are shared singletons, not to be written.
     sink.capacity = capacity if capacity > 16 else 16
     sink.made = new_bytes(NULL, sink.capacity)

@@ -28,6 +28,9 @@ RESOURCE_EXHAUSTED = 8
 STOPPING = "GRPC server is shutting down and has stopped accepting new requests."
 
 
+Metadata = Sequence[tuple[str, str]]
+
+
 def _never(result: Any) -> bool:
     return False
 
@@ -47,7 +50,8 @@ class Method(NamedTuple):
     takes, or an asyncio.Future of it (cancelled when the client goes away). All three may raise a ServerError; that of
     `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
     `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
-    any more. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
+    any more. `attach` tells a request what metadata came with it, `trailers` gives those that go with a result;
+    not every engine has them. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
     """
 
     path: str
@@ -57,6 +61,8 @@ class Method(NamedTuple):
     quick: Callable[[Any], bool] = _never
     drop: Callable[[Any], None] = _nothing
     blame: Callable[[ServerError], Any] = _raise
+    attach: Callable[[Any, Metadata], None] | None = None
+    trailers: Callable[[Any], Metadata] | None = None
 
 
 class Stream(Protocol):

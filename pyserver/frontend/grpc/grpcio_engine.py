@@ -22,6 +22,7 @@ from pyserver.frontend.address import refused, target, try_bind
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import (
     Call,
+    Metadata,
     Method,
     Options,
     StreamMethod,
@@ -161,10 +162,15 @@ class GrpcioEngine:
             if self._draining:
                 await _abort(context, stopping())
             call = _Call(method, message, bridge, self._home, self._limit, self._loop.create_future())
+            if method.attach is not None:
+                method.attach(call.request, _texts(context.invocation_metadata()))
             opened.add(call)
             bridge.post(call)
             try:
-                return await call.reply
+                reply = await call.reply
+                if call.trailers:
+                    context.set_trailing_metadata(call.trailers)
+                return reply
             except ServerError as error:
                 await _abort(context, error)
                 return b""
@@ -197,7 +203,7 @@ class GrpcioEngine:
 class _Call(Call):
     """A call whose handler waits on the side loop for `reply`."""
 
-    __slots__ = ("bridge", "error", "home", "limit", "message", "reply", "result")
+    __slots__ = ("bridge", "error", "home", "limit", "message", "reply", "result", "trailers")
 
     def __init__(
         self,
@@ -216,8 +222,11 @@ class _Call(Call):
         self.reply = reply
         self.result: Any = None
         self.error: ServerError | None = None
+        self.trailers: Metadata = ()
 
     def answer(self, result: Any) -> None:
+        if self.method.trailers is not None:
+            self.trailers = self.method.trailers(result)
         if self.method.quick(result):
             try:
                 self.message = encoded_at_home(self.method, result, self.limit)
@@ -252,9 +261,7 @@ class _Stream:
     """A stream of grpc.aio as the seam wants it."""
 
     def __init__(self, asked: Any, context: Any) -> None:
-        self.metadata: Mapping[str, str] = {
-            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
+        self.metadata: Mapping[str, str] = dict(_texts(context.invocation_metadata()))
         self.hung_up = asyncio.Event()
         self._asked = asked
         self._context = context
@@ -297,8 +304,12 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return self._handlers.get(handler_call_details.method)
 
 
+def _texts(metadata: Any) -> Metadata:
+    return [(key, value) for key, value in metadata or () if isinstance(value, str)]
+
+
 async def _abort(context: Any, error: ServerError) -> Any:
-    await context.abort(CODES[status.GRPC[error.code]], error.message)
+    await context.abort(CODES[status.grpc_code(error)], error.message)
 
 
 def channel_options(options: Options) -> list[tuple[str, int]]:

@@ -153,7 +153,7 @@ class NativeEngine:
     def _begin(self, key: int, method: Method, payload: bytes) -> None:
         if self.draining:
             refusal = stopping()
-            self.fail(key, status.GRPC[refusal.code], refusal.message)
+            self.fail(key, status.grpc_code(refusal), refusal.message)
             return
         if len(payload) > MAX_MESSAGE:
             self.fail(key, RESOURCE_EXHAUSTED, f"Received message larger than max ({len(payload)} vs. {MAX_MESSAGE})")
@@ -208,7 +208,7 @@ class _Call(Call):
     def refuse(self, error: ServerError) -> None:
         engine = self.engine
         if engine.open.pop(self.key, None) is not None:
-            engine.fail(self.key, status.GRPC[error.code], error.message)
+            engine.fail(self.key, status.grpc_code(error), error.message)
         if engine.draining:
             engine.closed()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from pyserver.errors import ServerError, unsupported
-from pyserver.frontend.grpc.engine import Method
+from pyserver.frontend.grpc.engine import Metadata, Method
+from pyserver.model.open_signature import enclose
 from pyserver.proto import pool
-from pyserver.protocol import grpc_infer
+from pyserver.protocol import grpc_infer, mlserver_headers, mlserver_response
 from pyserver.protocol import grpc_messages as messages
-from pyserver.types import InferResponse
+from pyserver.types import InferRequest, InferResponse
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -43,14 +45,45 @@ def infer(data: DataPlane) -> Method:
             data.check(error.model_name, error.model_version)
         raise error
 
+    def run(request: InferRequest) -> Any:
+        if request.metadata is not None:
+            tell(request, data)
+        return data.infer(request)
+
     return Method(
-        PREFIX + "ModelInfer", grpc_infer.decode, data.infer, grpc_infer.encode, _is_quick, InferResponse.release, blame
-    )
+        PREFIX + "ModelInfer", grpc_infer.decode, run, grpc_infer.encode, _is_quick, InferResponse.release, blame,
+        _attach, functools.partial(_trailers, data.name),
+    )  # fmt: skip
 
 
 def infer_stream(data: DataPlane) -> Method:
     """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
-    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream)
+
+    def run(request: InferRequest) -> Any:
+        tell(request, data, stream=True)
+        return data.infer_stream(request)
+
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run)
+
+
+def tell(request: InferRequest, data: DataPlane, stream: bool = False) -> None:
+    """Give a request to an MLServer model its envelope, with the metadata that came with it."""
+    if data.of_mlserver(request.model_name, request.model_version):
+        headers = mlserver_headers.of_request(request.metadata or (), data.name, request.model_name)
+        enclose(request, headers, stream)
+
+
+def _attach(request: Any, metadata: Metadata) -> None:
+    if isinstance(request, InferRequest):
+        request.metadata = metadata
+
+
+def _trailers(server_name: str, response: InferResponse) -> Metadata:
+    if not mlserver_response.is_enveloped(response):
+        return ()
+    own = mlserver_response.opened(response).rest.get("headers")
+    said = mlserver_headers.of_response(own, server_name, response.model_name, response.id)
+    return [(name.lower(), value) for name, value in said if value.isascii()]
 
 
 def _is_quick(response: InferResponse) -> bool:

@@ -87,7 +87,7 @@ class _Session:
                 continue
             try:
                 if message.failure is not None:
-                    await self._stream.abort(status.GRPC[message.failure.code], message.failure.message)
+                    await self._stream.abort(status.grpc_code(message.failure), message.failure.message)
                 elif message.data:
                     await self._stream.write(message.data)
             finally:
@@ -103,6 +103,8 @@ class _Session:
 
     def _ask(self, message: bytes) -> None:
         ask = _Ask(self._method, message, self._home)
+        if self._method.attach is not None:
+            self._method.attach(ask.request, list(self._stream.metadata.items()))
         self._open.add(ask)
         self._bridge.post(ask)
 
@@ -129,7 +131,7 @@ class _Session:
                 error = failure
         if error is None:
             return _Message(data, None, response, final)
-        if self._aborts:
+        if self._aborts or (ask.stream is not None and ask.stream.model.of_mlserver):  # MLServer's has no room for it
             return _Message(b"", error, response, final)
         model = (response.model_name, response.model_version)
         return _Message(grpc_infer.encode_stream_error(error, ask.id, model, final), None, response, final)

@@ -26,6 +26,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INFER, infer_handler.Infer),
     (rest_path.GENERATE, generate.Generate),
     (rest_path.GENERATE_STREAM, generate.GenerateStream),
+    (rest_path.INFER_STREAM, generate.InferStream),
     (rest_path.LIVE, models.Live),
     (rest_path.READY, models.Ready),
     (rest_path.MODEL_READY, models.ModelReady),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from tornado.iostream import StreamClosedError
 
-from pyserver.errors import ServerError
-from pyserver.frontend.rest.handler import Handler
+from pyserver.errors import ServerError, not_found
+from pyserver.frontend.rest import infer
+from pyserver.frontend.rest.infer_handler import Infer
 from pyserver.model.stream import Stream
-from pyserver.protocol import compression, rest_generate, status
+from pyserver.protocol import compression, mlserver_response, rest_generate, status
 from pyserver.protocol.rest_path import parse_version
-from pyserver.types import Buffer, InferResponse
+from pyserver.types import Buffer, InferResponse, OpenRequest
 
 EVENTS = "text/event-stream; charset=utf-8"
 
 
-class Generation(Handler):
+class Generation(Infer):
     """What both have in common: a stream that ends when its client goes away."""
 
     stream: Stream | None = None
@@ -24,6 +25,31 @@ class Generation(Handler):
         super().on_connection_close()
         if self.stream is not None:
             self.stream.cancel()
+
+    async def infer_stream(self, name: str, version: str) -> None:
+        """Send the responses of an MLServer model as events; an error after the first is the last event."""
+        request = infer.read_stream(self.data_plane, name, version, self.infer_headers(), self.body, self.rest.limits)
+        self.stream = stream = self.data_plane.infer_stream(request)
+        begun = False
+        try:
+            async for response, _ in stream:
+                try:
+                    if response.error is not None and not begun:
+                        raise response.error
+                    if not begun:
+                        self.set_header("Content-Type", EVENTS)
+                        self.take_leave()
+                        begun = True
+                    if not response.empty:
+                        self.write(rest_generate.event(_open_event(response, request)))
+                    await self.flush()
+                finally:
+                    response.release()
+            self.finish()
+        except StreamClosedError:
+            pass
+        finally:
+            stream.cancel()
 
     def begin(self, name: str, version: str) -> Stream:
         """Start what the body asks; ServerError where it can't be."""
@@ -42,7 +68,10 @@ class Generate(Generation):
     """The one response of a model."""
 
     async def post(self, name: str, version: str = "") -> None:
-        """`/v2/models/{name}[/versions/{version}]/generate`."""
+        """`/v2/models/{name}[/versions/{version}]/generate`; of an MLServer model another name of `infer`."""
+        if self.data_plane.of_mlserver(name, parse_version(version)):
+            await super().post(name, version)
+            return
         stream = self.begin(name, version)
         bodies: list[bytes] = []
         async for response, _ in stream:
@@ -64,6 +93,9 @@ class GenerateStream(Generation):
 
     async def post(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/generate_stream`."""
+        if self.data_plane.of_mlserver(name, parse_version(version)):
+            await self.infer_stream(name, parse_version(version))
+            return
         stream = self.begin(name, version)
         self.set_header("Content-Type", EVENTS)
         self.take_leave()
@@ -84,6 +116,25 @@ class GenerateStream(Generation):
             pass
         finally:
             stream.cancel()
+
+
+class InferStream(GenerateStream):
+    """MLServer's name of `generate_stream`."""
+
+    async def post(self, name: str, version: str = "") -> None:
+        """`/v2/models/{name}[/versions/{version}]/infer_stream`; ServerError (404) but for MLServer's models."""
+        if not self.data_plane.of_mlserver(name, parse_version(version)):
+            raise not_found(f"model '{name}' is not MLServer's: ask for its stream at generate_stream")
+        await self.infer_stream(name, parse_version(version))
+
+
+def _open_event(response: InferResponse, request: OpenRequest) -> bytes:
+    if response.error is not None:
+        return status.error_body(response.error.message)
+    try:
+        return mlserver_response.encode_event(response, request)
+    except ServerError as error:
+        return status.error_body(error.message)
 
 
 def _encoded(response: InferResponse) -> bytes:

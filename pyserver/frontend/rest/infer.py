@@ -13,13 +13,22 @@ Whatever is raised on the way becomes an answer by `failure`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.rest.limits import Limits
 from pyserver.model.model import DecoupledError
-from pyserver.protocol import compression, rest_infer, status
-from pyserver.types import Buffer, InferRequest, InferResponse, Lease
+from pyserver.protocol import (
+    compression,
+    mlserver_headers,
+    mlserver_request,
+    mlserver_response,
+    rest_infer,
+    status,
+)
+from pyserver.protocol.mlserver_schema import SchemaError
+from pyserver.types import Buffer, InferRequest, InferResponse, Lease, OpenRequest
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -33,12 +42,30 @@ BINARY = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
+class Fields:
+    """All headers of a request, for the models that want to see them; made into JSON once, for who asks."""
+
+    __slots__ = ("_fields", "_known")
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self._fields = fields
+        self._known: dict[str, bytes] = {}
+
+    def as_json(self, server_name: str, model_name: str) -> bytes:
+        """As `mlserver_headers.of_request`."""
+        text = self._known.get(model_name)
+        if text is None:
+            text = self._known[model_name] = mlserver_headers.of_request(self._fields, server_name, model_name)
+        return text
+
+
 class InferHeaders(NamedTuple):
     """The request headers that matter to an inference, as text; None where absent."""
 
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
+    fields: Fields | None = None
 
 
 class Answer(NamedTuple):
@@ -79,12 +106,15 @@ def start(
     refused before the body is looked at.
     """
     try:
-        data_plane.check(name, version)
-        header_length, encoding, _ = headers
+        of_mlserver = data_plane.of_mlserver(name, version)
+        header_length, encoding, _, _ = headers
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
-        request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        if of_mlserver:
+            request: InferRequest = _open(data_plane, name, version, headers, body, lease, limits, length)
+        else:
+            request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
         return request, data_plane.infer(request)
     except BaseException:
         if lease is not None:
@@ -92,15 +122,48 @@ def start(
         raise
 
 
+def read_stream(
+    data_plane: DataPlane, name: str, version: str, headers: InferHeaders, body: Buffer, limits: Limits
+) -> OpenRequest:
+    """The stream that `body` asks of MLServer model `name`."""
+    if headers.content_encoding:
+        body = compression.inflate(headers.content_encoding, body, limits.max_input_size)
+    length = None if headers.header_length is None else rest_infer.parse_header_length(headers.header_length, len(body))
+    return _open(data_plane, name, version, headers, body, None, limits, length, True)
+
+
+def _open(
+    data_plane: DataPlane,
+    name: str,
+    version: str,
+    headers: InferHeaders,
+    body: Buffer,
+    lease: Lease | None,
+    limits: Limits,
+    length: int | None,
+    stream: bool = False,
+) -> OpenRequest:
+    """A request to an MLServer model."""
+    fields, server = headers.fields, data_plane.name
+    said = fields.as_json(server, name) if fields is not None else b""
+    most = limits.max_input_size
+    return mlserver_request.decode(body, length, name, version, lease, most, said, server, stream)
+
+
 def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
     """The answer that carries `response`. Its buffers look into the response's memory until `response.release()`."""
-    header_length, buffers = rest_infer.encode(response, request)
+    extra: tuple[tuple[str, str], ...] = ()
+    if type(request) is OpenRequest:
+        extra = mlserver_response.headers_of(mlserver_response.opened(response), request)
+        header_length, buffers = mlserver_response.encode(response, request)
+    else:
+        header_length, buffers = rest_infer.encode(response, request)
     if accept_encoding:
         encoding = compression.choose(accept_encoding)
         if encoding:
             packed = compression.compress(encoding, buffers)
-            return Answer(status.OK, [packed], len(packed), header_length, (("Content-Encoding", encoding),))
-    return Answer(status.OK, buffers, sum(map(len, buffers)), header_length)
+            return Answer(status.OK, [packed], len(packed), header_length, (*extra, ("Content-Encoding", encoding)))
+    return Answer(status.OK, buffers, sum(map(len, buffers)), header_length, extra)
 
 
 def failure(error: BaseException) -> Answer:
@@ -112,6 +175,8 @@ def failure(error: BaseException) -> Answer:
     if isinstance(error, DecoupledError):
         error = DecoupledError("HTTP end point")
     code, body = status.http_error(error)
+    if isinstance(error, SchemaError):
+        body = error.body()
     extra: list[tuple[str, str]] = []
     seconds = status.retry_after(error)
     if seconds is not None:

@@ -10,7 +10,7 @@ from tornado.iostream import StreamClosedError
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest import infer
 from pyserver.frontend.rest.handler import Handler
-from pyserver.frontend.rest.infer import Answer, InferHeaders
+from pyserver.frontend.rest.infer import Answer, Fields, InferHeaders
 from pyserver.protocol import compression
 from pyserver.protocol.rest_path import parse_version
 from pyserver.types import Buffer, InferRequest, InferResponse
@@ -34,11 +34,16 @@ class Infer(Handler):
         if self.running is not None:
             self.running.cancel()
 
+    def infer_headers(self) -> InferHeaders:
+        """What matters of the request's headers."""
+        get = self.request.headers.get
+        fields = Fields(list(self.request.headers.get_all()))
+        return InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), fields)
+
     async def post(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/infer`."""
         version = parse_version(version)
-        get = self.request.headers.get
-        headers = InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"))
+        headers = self.infer_headers()
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
             self.data_plane.check(name, version)

@@ -12,7 +12,7 @@ import re
 import httptools
 
 from pyserver.errors import ServerError, invalid
-from pyserver.frontend.rest.infer import InferHeaders
+from pyserver.frontend.rest.infer import Fields, InferHeaders
 from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large
 from pyserver.protocol import rest_path
 
@@ -194,7 +194,8 @@ def _route(head: Head, target: bytes, known: dict[bytes, bytes]) -> None:
         return  # the application finds it out again, and says so
     head.model_name = match["name"]
     texts = [known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS]
-    head.infer = InferHeaders(*texts)
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields]
+    head.infer = InferHeaders(*texts, Fields(fields))
 
 
 def refusal_of_length(head: Head, limits: Limits) -> ServerError | None:

@@ -1,0 +1,114 @@
+"""Payloads through a model's predict: one request, a batch merged into one, or a stream of responses."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, List, Sequence
+
+from pyserver.ipc.messages import FINAL, RAISED, Request, pack_executed
+from pyserver.ipc.words import EXECUTING
+from pyserver.stub import executing
+from pyserver.stub.execution import Execution
+from pyserver.stub.mlserver import batching
+from pyserver.stub.mlserver.answered import answer
+from pyserver.stub.mlserver.failed import failure
+from pyserver.stub.mlserver.host import Host
+from pyserver.stub.mlserver.received import Reader, Received
+from pyserver.stub.mlserver.streamed import respond
+from pyserver.stub.request import Desk, ReceivedRequest, RequestLayouts
+
+_now = time.monotonic_ns
+
+
+class MLServerExecution(Execution):
+    """Runs payloads on a model's predict and predict_stream. A coroutine that waits goes on beside the next payloads."""
+
+    def __init__(self, host: Host, layouts: RequestLayouts, desk: Desk) -> None:
+        super().__init__(None, "", host.settings.name, layouts, desk)
+        self._host = host
+        self._runner = host.runner
+        self._reader = Reader(host.types)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to go on with beside the next message."""
+        return self._runner.waiting
+
+    def wait(self, fd: int) -> bool:
+        """Go on until `fd` can be read, which is True, or something has ended."""
+        readable = self._runner.wait(fd)
+        self._desk.outbox.flush()
+        return readable
+
+    def run(self, payload: int, received: Sequence[Request], control: memoryview) -> int:
+        """Execute one payload up to where it waits; return when that was (monotonic ns)."""
+        began = _now()
+        control[EXECUTING] = payload
+        desk, layouts = self._desk, self._layouts
+        if any(desk.cancelled[request[1]] for request in received):
+            received = self._kept(received)
+        requests = [
+            ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
+            for key, slot, layout, windows, extras in received
+        ]
+        executing.requests = requests
+        started = _now()
+        if requests:
+            self._begin(requests)
+        executing.requests = ()
+        done = _now()
+        self.took_ns = took = done - started
+        desk.outbox.put(pack_executed(payload, began, started - began, took, 0))
+        return done
+
+    def _begin(self, requests: List[ReceivedRequest]) -> None:
+        try:
+            read = [self._reader.read(request) for request in requests]
+            if read[0].stream:
+                for one in read:
+                    self._runner.begin(respond(one, self._host, self._desk), _ended)
+                return
+            merged = read[0].payload if len(read) == 1 else batching.merged(read, self._host.types)
+            returned = self._host.model.predict(merged)
+            if not hasattr(returned, "__await__"):
+                self._answer(read, returned)
+            else:
+                self._runner.begin(_whole(returned), lambda task: self._settle(read, task))
+        except BaseException as error:
+            self._refuse(requests, error)
+
+    def _settle(self, read: List[Received], task: Any) -> None:
+        try:
+            self._answer(read, task.result())
+        except BaseException as error:
+            self._refuse([one.request for one in read], error)
+
+    def _answer(self, read: List[Received], response: Any) -> None:
+        if response is None:
+            raise self._host.errors(f"Model '{self._instance_name}' returned no predictions after inference")
+        if len(read) == 1:
+            made = [answer(response, read[0].typed)]
+        else:
+            made = [answer(part, read[0].typed) for part in batching.split(read, response, self._host.types)]
+        for one, said in zip(read, made):
+            if one.request.take():
+                self._desk.outbox.put(self._desk.answers.response(one.key, said, None))
+
+    def _refuse(self, requests: Sequence[ReceivedRequest], error: BaseException) -> None:
+        """Answer all with the error. One of a batch is tried once more by the server, alone."""
+        code, message, traceback, status = failure(error, self._host.errors)
+        flags = FINAL | RAISED if len(requests) > 1 else FINAL
+        for request in requests:
+            if request.take():
+                said = self._desk.answers.error(request.key, code, message, traceback, flags, status)
+                self._desk.outbox.put(said)
+                traceback = ""
+
+
+async def _whole(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _ended(task: Any) -> None:
+    """A stream has ended; what went wrong its client was told, unless that went wrong."""
+    task.result()

@@ -1,0 +1,3 @@
+"""The version of MLServer whose names these are."""
+
+__version__ = "1.7.1"
