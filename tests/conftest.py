@@ -91,14 +91,19 @@ def shared_memory() -> set[Path]:
 
 @pytest.fixture(scope="session")
 def make_server(request: pytest.FixtureRequest, nothing_left_behind: Path) -> Serve:
-    """Makes a server, not started yet: `make_server(repository, ..., options=[...], env={...})`."""
+    """Makes a server, not started yet: `make_server(repository, ..., options=[...], env={...})`.
+
+    With `start=True` it is `pyserver start` on one of MLServer's folders.
+    """
     triton = request.config.getoption("--server") == "triton"
 
-    def make(*repositories: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None) -> ServerProcess:
+    def make(
+        *repositories: Path, options: tuple[str, ...] = (), env: dict[str, str] | None = None, start: bool = False
+    ) -> ServerProcess:
         if triton:
             server: ServerProcess = TritonServer(*repositories, options=options)
         else:
-            server = ServerProcess(pyserver_command(*repositories, options=options), "pyserver")
+            server = ServerProcess(pyserver_command(*repositories, options=options, start=start), "pyserver")
         server.env.update({"TMPDIR": str(nothing_left_behind), **(env or {})})
         request.config.stash[SERVERS][server] = 0
         return server

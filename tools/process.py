@@ -29,10 +29,14 @@ class ServerProcessError(Exception):
     """The server ended, or did not do in time what it was waited for; the message closes with its last lines."""
 
 
-def pyserver_command(*repositories: Path, options: Sequence[str] = ()) -> list[str]:
-    """The command line of our own server on `repositories`, on ports of its own choice."""
+def pyserver_command(*repositories: Path, options: Sequence[str] = (), start: bool = False) -> list[str]:
+    """The command line of our own server on `repositories`, on ports of its own choice; `start` takes one of
+    MLServer's.
+    """
     command = [sys.executable, "-m", "pyserver"]
-    for repository in repositories:
+    if start:
+        command += ["start", *map(str, repositories)]
+    for repository in () if start else repositories:
         command += ["--model-repository", str(repository)]
     for service in ("http", "grpc", "metrics"):
         command += [f"--{service}-address", "127.0.0.1", f"--{service}-port", "0"]

@@ -11,7 +11,7 @@ from pyserver.instance.spec import InstanceSpec
 from pyserver.ipc.envelope import BACKEND
 from pyserver.model.runtime import Runtime, Runtimes, explained
 from pyserver.repository import devices
-from pyserver.repository.config import BUNDLED_BACKENDS
+from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.instances import InstanceEntry
 from pyserver.settings import Settings, available_cpus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyserver.errors import invalid
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 ENSEMBLE = "ensemble"
 FILENAMES = {"python": "model.py", "onnxruntime": "model.onnx"}
 """The file that a backend loads from a version folder, unless `default_model_filename` names another."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "backends"
+BUNDLED_BACKENDS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "backends"
+"""The backends that come with the server, a folder each: inside the package where it is installed, beside it in a
+checkout."""
 
 # The names that configurations had for backends before there were any.
 _PLATFORMS = {

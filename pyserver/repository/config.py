@@ -16,12 +16,6 @@ from pyserver.repository.normalise import normalise
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_INSTALLED = _PACKAGE / "backends"
-BUNDLED_BACKENDS = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "backends"
-"""The backends that come with the server, a folder each: inside the package where it is installed, beside it in a
-checkout."""
-
 
 def prepare_versions(
     folder: ModelFolder, override: str | None = None, config_name: str = "", gpus: Sequence[int] = ()

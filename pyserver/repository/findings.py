@@ -12,6 +12,7 @@ from pyserver.errors import ServerError
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import config as configs
 from pyserver.repository import files, pbtxt, validate, versions
+from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.normalise import normalise
 
@@ -132,7 +133,7 @@ def _missing(config: Any, folder: ModelFolder, available: list[int], backends: S
         yield from error.message.removeprefix(f"model '{config.name}': ").split("; ")
     if config.backend in ("", "python"):
         return
-    known = [*backends, configs.BUNDLED_BACKENDS]
+    known = [*backends, BUNDLED_BACKENDS]
     if not any((path / config.backend / "model.py").is_file() for path in known):
         yield f"unable to find backend '{config.backend}' (searched: {', '.join(map(str, known))})"
 

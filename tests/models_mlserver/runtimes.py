@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime
-from typing import AsyncIterator, List, Optional, Tuple, Union
+from collections.abc import AsyncIterator
 
 import mlserver
 import numpy as np
@@ -55,7 +55,7 @@ class Decoded(MLModel):
     """By its hints."""
 
     @decode_args
-    async def predict(self, a: np.ndarray, s: List[str]) -> Tuple[np.ndarray, List[str]]:
+    async def predict(self, a: np.ndarray, s: list[str]) -> tuple[np.ndarray, list[str]]:
         return a * 2, [*s, *s]
 
 
@@ -72,8 +72,8 @@ class Modern(MLModel):
 
     @decode_args
     def predict(
-        self, when: Optional[List[datetime.datetime]] = None, name: Union[str, None] = None, scale: float = 2.0
-    ) -> Tuple[List[str], np.ndarray]:
+        self, when: list[datetime.datetime] | None = None, name: str | None = None, scale: float = 2.0
+    ) -> tuple[list[str], np.ndarray]:
         return [str(name), *(time.date().isoformat() for time in when or [])], np.array([scale])
 
 

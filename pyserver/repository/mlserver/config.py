@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pyserver.errors import invalid
 from pyserver.proto import model_config
+from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.mlserver.fields import MetadataTensor, ModelSettings
 from pyserver.repository.mlserver.folders import Member, MlserverFolder
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 BACKEND = "mlserver"
 SETTINGS_PARAMETER = "MLSERVER_SETTINGS"
 """The configuration's parameter that holds the settings as JSON: MLServer's keys with an absolute `uri`, `_source` (the
-path of the file) and `_path` (folders in which Python is to look first)."""
+path of the file), `_path` (folders in which Python is to look first) and `_runtimes` (one in which it looks last)."""
+RUNTIMES = BUNDLED_BACKENDS / "mlserver_runtimes"
 ENVIRONMENT_PARAMETER = "EXECUTION_ENV_PATH"
 
 _DIMENSIONS = 8
@@ -66,6 +68,7 @@ def document(folder: MlserverFolder, member: Member) -> dict[str, Any]:
         parameters["environment_tarball"] = str(Path(member.folder, parameters["environment_tarball"]).absolute())
     if member.source is not None:
         settings["_source"] = str(member.source.absolute())
+    settings["_runtimes"] = str(RUNTIMES)
     path = [member.folder, folder.repository, Path.cwd()]
     settings["_path"] = list(dict.fromkeys(str(entry.absolute()) for entry in path))
     return settings

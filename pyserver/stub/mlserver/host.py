@@ -26,6 +26,7 @@ class Host:
             raise ValueError(f"model '{load.model_name}': its config has no parameter {SETTINGS}")
         self._given: Dict[str, Any] = json.loads(text)
         _import_names(load.model_name)
+        sys.path.append(str(self._given.pop("_runtimes", NAMES)))
         folders: List[str] = self._given.pop("_path", [])
         sys.path[:0] = folders
         settings = importlib.import_module("mlserver.settings")

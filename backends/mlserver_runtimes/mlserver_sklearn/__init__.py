@@ -1,0 +1,5 @@
+"""scikit-learn models in MLServer folders."""
+
+from mlserver_sklearn.sklearn import SKLearnModel
+
+__all__ = ["SKLearnModel"]

@@ -1,0 +1,5 @@
+"""XGBoost models in MLServer folders."""
+
+from mlserver_xgboost.xgboost import XGBoostModel
+
+__all__ = ["XGBoostModel"]

@@ -1,0 +1,1 @@
+"""What the runtimes have in common."""

@@ -1,0 +1,237 @@
+"""MLServer's folders in a real server: `pyserver start`, and Triton's models beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.clients import ask, constant, index, infer_json, tensor
+from tests.support.mlserver import ECHO, write_echo, write_settings
+from tests.support.repositories import write_constant
+from tools.process import ServerProcess, pyserver_command
+
+pytestmark = pytest.mark.ours
+
+ROOT = Path(__file__).parent.parent.parent
+TELLING = """
+import json, os, sys
+import beside
+from mlserver import MLModel
+from mlserver.codecs import StringCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+
+class Telling(MLModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        said = {"pid": os.getpid(), "prefix": sys.prefix, "version": sys.version.split()[0], "word": beside.WORD}
+        said["parameters"] = self.settings.parameters.model_dump()
+        output = StringCodec.encode_output("said", [json.dumps(said)])
+        return InferenceResponse(model_name=self.name, model_version=self.version, outputs=[output])
+"""
+ONE = {"inputs": [tensor("x", "FP32", [1], [1.5])]}
+
+
+def write_telling(folder: Path, word: str = "", **settings: Any) -> Path:
+    """A model that tells what it runs in, and the WORD of a module beside it."""
+    write_settings(folder, **{"implementation": "models.Telling", **settings})
+    (folder / "models.py").write_text(TELLING)
+    (folder / "beside.py").write_text(f"WORD = {word!r}")
+    return folder
+
+
+def tell(server: ServerProcess, model: str) -> dict[str, Any]:
+    answer = infer_json(server, model, ONE)
+    assert answer.status == 200, answer
+    said: dict[str, Any] = json.loads(answer.json["outputs"][0]["data"][0])
+    return said
+
+
+def version_of(server: ServerProcess, path: str) -> Any:
+    answer = infer_json(server, path, ONE)
+    return answer.json.get("model_version") if answer.status == 200 else answer.status
+
+
+def load(server: ServerProcess, name: str) -> Any:
+    return ask(server, "POST", f"/v2/repository/models/{name}/load")
+
+
+def unload(server: ServerProcess, name: str) -> Any:
+    return ask(server, "POST", f"/v2/repository/models/{name}/unload")
+
+
+def test_both_kinds_side_by_side(serve: Serve, tmp_path: Path) -> None:
+    write_constant(tmp_path, "constant", 5)
+    write_telling(tmp_path / "first", "one")
+    write_telling(tmp_path / "deep" / "second", "two")
+    server = serve(tmp_path)
+    assert constant(server, "constant") == 5
+    # Both have a module `models` and a module `beside`: each its own.
+    assert (tell(server, "first")["word"], tell(server, "second")["word"]) == ("one", "two")
+    assert ask(server, "GET", "/v2").json["name"] == "triton"
+
+
+def test_settings_of_the_server(serve: Serve, tmp_path: Path) -> None:
+    write_settings(tmp_path, "settings.json", server_name="shop", server_version="7", extensions=["e"], http_port=1)
+    write_echo(tmp_path / "echo", parallel_workers=2)
+    server = serve(tmp_path, start=True, env={"MLSERVER_SERVER_NAME": "not-me"})
+    assert ask(server, "GET", "/v2").json == {"name": "shop", "version": "7", "extensions": ["e"]}
+    assert len(server.wait_lines(2, "process ", "echo_0")) == 2
+    answer = infer_json(server, "echo", ONE).json
+    assert (answer["outputs"][0]["data"], answer["model_name"]) == ([1.5], "echo")
+
+
+def test_versions_and_their_names(serve: Serve, tmp_path: Path) -> None:
+    for version in ("2", "10", "9"):
+        write_echo(tmp_path / "numbers" / version, name="numbers", parameters={"version": version})
+    for version in ("v1.0-beta", "v1.0"):
+        write_echo(tmp_path / "words" / version, name="words", parameters={"version": version})
+    write_echo(tmp_path / "words" / "none", name="words")
+    server = serve(tmp_path, start=True)
+    assert version_of(server, "numbers") == "10"
+    assert version_of(server, "numbers/versions/2") == "2"
+    assert version_of(server, "numbers/versions/3") == 404
+    assert version_of(server, "words") is None
+    assert version_of(server, "words/versions/v1.0-beta") == "v1.0-beta"
+    assert version_of(server, "words/versions/1") == 404
+    assert ask(server, "GET", "/v2/models/words/versions/v1.0/ready").status == 200
+    listed = {key for key, entry in index(server).items() if entry["state"] == "READY"}
+    assert listed == {
+        ("numbers", "2"), ("numbers", "9"), ("numbers", "10"), ("words", "v1.0"), ("words", "v1.0-beta"), ("words", ""),
+    }  # fmt: skip
+
+
+def test_the_walk_through_the_repository_api(serve: Serve, tmp_path: Path) -> None:
+    write_settings(tmp_path, "settings.json", load_models_at_startup=False)
+    folder = write_telling(tmp_path / "telling", "before")
+    server = serve(tmp_path, start=True)
+    assert "state" not in index(server)["telling", ""]
+    assert infer_json(server, "telling", ONE).status == 404
+    assert load(server, "telling").status == 200
+    first = tell(server, "telling")
+    assert first["word"] == "before"
+    assert load(server, "telling").status == 200
+    assert tell(server, "telling")["pid"] == first["pid"], "nothing had changed"
+    (folder / "beside.py").write_text("WORD = 'after'")
+    assert load(server, "telling").status == 200
+    assert tell(server, "telling")["word"] == "after"
+    (folder / "models.py").write_text("import nonsense")
+    refused = load(server, "telling")
+    assert (refused.status, "No module named 'nonsense'" in refused.error) == (400, True)
+    assert tell(server, "telling")["word"] == "after", "what served before serves on"
+    write_echo(tmp_path / "later" / "1", name="later", parameters={"version": "1"})
+    assert load(server, "later").status == 200
+    write_echo(tmp_path / "later" / "2", name="later", parameters={"version": "2"})
+    (tmp_path / "later" / "1" / "model-settings.json").unlink()
+    assert load(server, "later").status == 200
+    assert (version_of(server, "later"), version_of(server, "later/versions/1")) == ("2", 404)
+    assert unload(server, "later").status == 200
+    assert infer_json(server, "later", ONE).status == 404
+    assert load(server, "nope").status in (400, 404)
+    assert ask(server, "POST", "/v2/repository/models/telling/load", b'{"parameters":{"config":"{}"}}').status == 400
+
+
+def test_poll_mode_follows_changes(serve: Serve, tmp_path: Path) -> None:
+    folder = write_telling(tmp_path / "telling", "before")
+    server = serve(tmp_path, options=("--model-control-mode", "poll", "--repository-poll-secs", "0.2"))
+    assert tell(server, "telling")["word"] == "before"
+    (folder / "beside.py").write_text("WORD = 'after, and longer'")
+    server.wait_until(lambda: tell(server, "telling")["word"] != "before", 20, "to follow")
+
+
+def test_a_reload_follows_the_number_of_instances(serve: Serve, tmp_path: Path) -> None:
+    write_settings(tmp_path, "settings.json", parallel_workers=1)
+    write_telling(tmp_path / "telling", parallel_workers=1)
+    server = serve(tmp_path, start=True)
+    write_settings(tmp_path / "telling", implementation="models.Telling", parallel_workers=3)
+    assert load(server, "telling").status == 200
+    config = ask(server, "GET", "/v2/models/telling/config").json
+    assert config["instance_group"][0]["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        (
+            "settings",
+            lambda folder: write_settings(folder, "settings.json", http_port="no"),
+            "settings.json: 'http_port'",
+        ),
+        ("key", lambda folder: write_settings(folder / "m", implementation=None), "'implementation' is missing"),
+        ("class", lambda folder: write_settings(folder / "m", implementation="nowhere.Class"), "named 'nowhere'"),
+        (
+            "artefact",
+            lambda folder: write_settings(folder / "m", implementation="mlserver_sklearn.SKLearnModel"),
+            "expected a file, or a folder with one of model.joblib, model.pickle, model.pkl",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_a_load_that_fails_at_start_ends_the_server(tmp_path: Path, name: str, write: Any, said: str) -> None:
+    write(tmp_path)
+    done = subprocess.run(
+        pyserver_command(tmp_path, start=True), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1, name
+    assert said in done.stderr
+
+
+def test_a_model_of_variables_alone(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(ECHO)
+    environment = {"MLSERVER_MODEL_IMPLEMENTATION": "models.Echo", "MLSERVER_MODEL_NAME": "named"}
+    server = serve(tmp_path, start=True, env=environment)
+    assert infer_json(server, "named", ONE).json["outputs"][0]["data"] == [1.5]
+
+
+def test_an_environment_by_its_path(serve: Serve, tmp_path: Path) -> None:
+    prefix = tmp_path / "environments" / "own"
+    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", prefix], check=True)
+    write_telling(tmp_path / "models" / "telling", parameters={"environment_path": "$ENVIRONMENTS/own"})
+    server = serve(tmp_path / "models", start=True, env={"ENVIRONMENTS": str(tmp_path / "environments")})
+    assert tell(server, "telling")["prefix"] == str(prefix)
+
+
+def test_documents_of_a_model(serve: Serve, tmp_path: Path) -> None:
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"content_type": "np"}}]
+    write_settings(tmp_path, "settings.json", root_path="/below")
+    write_echo(tmp_path / "echo", inputs=inputs, parameters={"version": "v1"})
+    server = serve(tmp_path, start=True)
+    made = ask(server, "GET", "/v2/models/echo/versions/v1/docs/dataplane.json").json
+    assert made["servers"] == [{"url": "/below"}]
+    for path in ("infer", "generate"):
+        path = f"/v2/models/echo/versions/v1/{path}"
+        body = made["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert body["inputs"][0] == {
+            "name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"content_type": "np"}, "data": [0.0, 0.0],
+        }  # fmt: skip
+        assert ask(server, "POST", path, json.dumps(body).encode()).status == 200
+    assert ask(server, "GET", "/v2/models/echo/docs").status == 200
+
+
+def test_a_new_project_passes_its_own_tests(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    made = [sys.executable, "-m", "pyserver", "init", "my-model"]
+    subprocess.run(made, cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "tests"]
+    done = subprocess.run(
+        tests, cwd=tmp_path / "my-model", env=environment, check=False, timeout=100, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_one_model_that_does_not_load_is_no_trouble_of_the_others(serve: Serve, tmp_path: Path) -> None:
+    write_echo(tmp_path / "good")
+    write_settings(tmp_path / "bad", implementation="nowhere.Class")
+    server = serve(tmp_path, start=True, options=("--exit-on-error=false",), ready=False)
+    server.wait_log("failed to load 'bad'")
+    server.wait_log("successfully loaded 'good'")
+    entry = index(server)["bad", ""]
+    assert (entry["state"], "No module named 'nowhere'" in entry["reason"]) == ("UNAVAILABLE", True)
+    assert infer_json(server, "good", ONE).status == 200
