@@ -14,7 +14,7 @@ from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
-from pyserver.repository.metadata import model_metadata
+from pyserver.repository.metadata import mlserver_metadata, model_metadata
 from pyserver.types import InferRequest, InferResponse
 
 EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
@@ -102,6 +102,8 @@ class DataPlane:
     def model_metadata(self, name: str, version: str) -> dict[str, Any]:
         """The V2 model metadata document; of one version it lists that one alone, as Triton does."""
         model = self._registry.get(name, version)
+        if model.of_mlserver:
+            return mlserver_metadata(model.name, model.metadata)
         versions = [model.version] if version else list(self._registry.entry(name).serving())
         return model_metadata(model.config, versions)
 

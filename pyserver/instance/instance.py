@@ -72,6 +72,7 @@ class Instance(Dispatcher):
         self.on_change = on_change
         self.calls: Calls | None = None
         self._services = services
+        self.metadata: dict[str, Any] = {}
         self._has_probe = False
         self._clock = clock
         self._process: StubProcess | None = None
@@ -141,6 +142,7 @@ class Instance(Dispatcher):
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
             said = await self._answer_of(messages.INITIALIZED, timeout)
             self._has_probe = said.get("is_ready") is True
+            self.metadata = said.get("metadata") or {}
             self._accepting = True
             if warm_up is not None:
                 await warm_up(self)

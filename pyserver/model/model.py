@@ -92,6 +92,11 @@ class Model:
         return any(said)
 
     @property
+    def metadata(self) -> dict[str, Any]:
+        """What an MLServer model says of itself; empty for others."""
+        return next((place.instance.metadata for place in self.supervisors if place.ready), {})
+
+    @property
     def whole(self) -> bool:
         """Whether all its instances live."""
         return all(supervisor.ready for supervisor in self.supervisors)

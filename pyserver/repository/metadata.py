@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyserver.proto import model_config
@@ -30,6 +30,12 @@ def model_metadata(config: ModelConfig, versions: Sequence[int]) -> dict[str, An
         "inputs": _tensors(config, config.input),
         "outputs": _tensors(config, config.output),
     }
+
+
+def mlserver_metadata(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata document of an MLServer model that says `said` of itself; without what is not known."""
+    base = {"name": name, "versions": [], "platform": "", "inputs": [], "outputs": [], "parameters": {}}
+    return {**base, **{key: value for key, value in said.items() if value is not None}}
 
 
 def _tensors(config: ModelConfig, tensors: Iterable[ModelInput | ModelOutput]) -> list[dict[str, Any]]:

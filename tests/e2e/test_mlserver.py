@@ -63,6 +63,20 @@ def test_a_response_has_mlservers_shape(served: ServerProcess) -> None:
     assert list(json.loads(answer.body)) == ["model_name", "model_version", "id", "parameters", "outputs"]
 
 
+def test_metadata_are_the_models_own(served: ServerProcess) -> None:
+    assert ask(served, "GET", "/v2/models/meta").json == {
+        "name": "meta",
+        "versions": ["sklearn/1.0"],
+        "platform": "plat",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"content_type": "np"}}],
+        "outputs": [{"name": "late", "datatype": "FP32", "shape": [-1, 2]}],
+        "parameters": {"content_type": "np"},
+    }
+    bare = {"name": "echo", "versions": [], "platform": "", "inputs": [], "outputs": [], "parameters": {}}
+    assert ask(served, "GET", "/v2/models/echo").json == bare
+    assert ask(served, "GET", "/v2/models/echo/ready").status == 200
+
+
 def test_a_vector_is_encoded_as_a_column_and_null_is_nan(served: ServerProcess) -> None:
     output = one(infer_json(served, "meta", {"inputs": [tensor("x", "FP32", [2], [1, None])]}))
     assert output["shape"] == [2, 1]

@@ -1,0 +1,1 @@
+"""gRPC's messages and the types, converted into each other."""
