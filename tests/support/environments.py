@@ -47,6 +47,11 @@ def sklearn_on_old_python() -> Path:
     return archive("sklearn-python3.8")
 
 
+def mlserver_on_old_python() -> Path:
+    """As `sklearn_on_old_python`, with the pydantic that MLServer's types take."""
+    return archive("mlserver-sklearn-python3.8")
+
+
 def numpy_on_new_python() -> Path:
     """The newest CPython of this machine with its newest numpy, packed."""
     return archive("numpy-newest")
