@@ -55,8 +55,11 @@ def opened(response: InferResponse) -> Said:
     return Said(response.outputs[:-1], rest)
 
 
-def encode(response: InferResponse, request: OpenRequest) -> tuple[int | None, list[Buffer]]:
-    """The length of the JSON part, None where all is JSON, and the buffers of the body.
+Headers = tuple[tuple[str, str], ...]
+
+
+def encode(response: InferResponse, request: OpenRequest) -> tuple[int | None, list[Buffer], Headers]:
+    """The length of the JSON part, None where all is JSON, the buffers of the body, and the headers of the answer.
 
     An output is binary where the request asks for that; everything else is JSON, NaN and infinities as null.
     ServerError (400) for BYTES that JSON can't hold.
@@ -64,20 +67,18 @@ def encode(response: InferResponse, request: OpenRequest) -> tuple[int | None, l
     said = opened(response)
     raw: list[Buffer] = []
     text = orjson.dumps(_document(said, response, request, raw))
-    return (len(text) if raw else None), [text, *raw]
+    return (len(text) if raw else None), [text, *raw], _headers(said, request)
 
 
 def encode_event(response: InferResponse, request: OpenRequest) -> bytes:
     """The JSON of one response of a stream: all of it, the headers among the parameters."""
     said = opened(response)
     document = _document(said, response, request, None)
-    headers = headers_of(said, request)
-    document["parameters"] = {**document["parameters"], "headers": dict(headers)}
+    document["parameters"] = {**document["parameters"], "headers": dict(_headers(said, request))}
     return orjson.dumps(document)
 
 
-def headers_of(said: Said, request: OpenRequest) -> tuple[tuple[str, str], ...]:
-    """The HTTP headers of an answer."""
+def _headers(said: Said, request: OpenRequest) -> Headers:
     own = said.rest.get("headers")
     return mlserver_headers.of_response(own, request.server_name, request.model_name, request.id)
 

@@ -56,7 +56,7 @@ def test_every_instruction_is_sound(folder: Path) -> None:
         if each.word == "COPY" and (source := re.search(r"--from=(\w+)", each.rest)):
             assert source[1] in names
         if each.word == "COPY" and "--from" not in each.rest:
-            first = [word for word in each.rest.split() if not word.startswith("--")][0]
+            first = next(word for word in each.rest.split() if not word.startswith("--"))
             assert (folder / first).exists(), f"COPY {first}: the build would fail"
         if each.word == "RUN" and "pip install" in each.rest:
             assert "--no-cache-dir" in each.rest

@@ -23,8 +23,9 @@ UUID = 36
 @pytest.fixture(scope="module")
 def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("mlserver")
-    for name in ("Echo", "Decoded", "Frame", "Modern", "Heard", "Broken", "Streams", "Waits", "Plain"):
+    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain"):
         write_runtime(repository, name.lower(), f"runtimes.{name}")
+    write_runtime(repository, "modern", "modern.Modern")
     write_runtime(
         repository,
         "meta",
@@ -158,7 +159,7 @@ def test_what_a_model_hears(served: ServerProcess) -> None:
 
 
 def test_a_models_headers_become_headers_and_no_more(served: ServerProcess) -> None:
-    answer = infer_json(served, "heard", {"inputs": []})
+    answer = infer_json(served, "heard", {"parameters": {"bad": True}, "inputs": []})
     assert answer.headers["x-answer"] == "yes"
     assert answer.headers["content-length"] == str(len(answer.body))
     assert "b" not in answer.headers

@@ -1,8 +1,7 @@
 """The runtimes that tests/e2e/test_mlserver*.py serve; the real MLServer runs them as well (tests/parity)."""
 
 import asyncio
-import datetime
-from collections.abc import AsyncIterator
+from typing import AsyncIterator, List, Tuple
 
 import mlserver
 import numpy as np
@@ -55,7 +54,7 @@ class Decoded(MLModel):
     """By its hints."""
 
     @decode_args
-    async def predict(self, a: np.ndarray, s: list[str]) -> tuple[np.ndarray, list[str]]:
+    async def predict(self, a: np.ndarray, s: List[str]) -> Tuple[np.ndarray, List[str]]:
         return a * 2, [*s, *s]
 
 
@@ -67,16 +66,6 @@ class Frame(MLModel):
         return frame.assign(total=frame.sum(axis=1, numeric_only=True))
 
 
-class Modern(MLModel):
-    """Hints that MLServer itself refuses."""
-
-    @decode_args
-    def predict(
-        self, when: list[datetime.datetime] | None = None, name: str | None = None, scale: float = 2.0
-    ) -> tuple[list[str], np.ndarray]:
-        return [str(name), *(time.date().isoformat() for time in when or [])], np.array([scale])
-
-
 class Heard(MLModel):
     """What it hears beside tensors, and headers of its own."""
 
@@ -85,7 +74,9 @@ class Heard(MLModel):
         said["inputs"] = [found.parameters.model_dump() if found.parameters else None for found in payload.inputs]
         said["outputs"] = [output.model_dump() for output in payload.outputs or []]
         output = StringCodec.encode_output("heard", [mlserver.codecs.json.encode_to_json(said, use_bytes=False)])
-        headers = {"x-answer": "yes", "Content-Length": "1", "x-bad": "a\r\nb: c"}
+        headers = {"x-answer": "yes"}
+        if said.get("bad"):
+            headers.update({"Content-Length": "1", "x-bad": "a\r\nb: c"})
         return InferenceResponse(
             model_name=self.name, outputs=[output], parameters=Parameters(headers=headers, nested={"a": [1, None]})
         )

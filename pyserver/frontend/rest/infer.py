@@ -154,8 +154,7 @@ def finish(request: InferRequest, response: InferResponse, accept_encoding: str 
     """The answer that carries `response`. Its buffers look into the response's memory until `response.release()`."""
     extra: tuple[tuple[str, str], ...] = ()
     if type(request) is OpenRequest:
-        extra = mlserver_response.headers_of(mlserver_response.opened(response), request)
-        header_length, buffers = mlserver_response.encode(response, request)
+        header_length, buffers, extra = mlserver_response.encode(response, request)
     else:
         header_length, buffers = rest_infer.encode(response, request)
     if accept_encoding:

@@ -105,16 +105,16 @@ def _output(output: Any) -> Tuple[Tensor, Dict[str, Any]]:
         parameters = parameters_of(output)
         if parameters:
             own["parameters"] = parameters
-    array = _array(output)
+    source = source_of(output.data)
+    array = None if source is not None and source.nested else _array(output, source)
     if array is not None:
         return Tensor(output.name, array), own
     own.update(json=True, datatype=str(output.datatype), shape=[int(size) for size in output.shape])
     return Text(output.name, dumped(output.data.root)), own
 
 
-def _array(output: Any) -> Any:
+def _array(output: Any, source: Any) -> Any:
     """The elements as an array in the output's shape; None where they aren't what datatype and shape say."""
-    source = source_of(output.data)
     array = _from_list(output) if source is None else source.array()
     dtype = BY_DATATYPE.get(output.datatype)
     if array is None or dtype is None or array.size != math.prod(output.shape):

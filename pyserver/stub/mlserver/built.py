@@ -28,12 +28,12 @@ class InputSource:
     `array` is a view, valid while the request runs.
     """
 
-    __slots__ = ("_nested", "_tensor", "text")
+    __slots__ = ("_tensor", "nested", "text")
 
     def __init__(self, tensor: Any, text: bool, nested: bool) -> None:
         self._tensor = tensor
         self.text = text
-        self._nested = nested
+        self.nested = nested
 
     def array(self) -> np.ndarray[Any, Any]:
         """The elements, in the tensor's shape."""
@@ -44,7 +44,7 @@ class InputSource:
         array = self.array()
         if self.text and array.dtype.kind == "O":
             array = np.array([item.decode() for item in array.ravel().tolist()] or [], object).reshape(array.shape)
-        return (array if self._nested else array.ravel()).tolist()  # type: ignore[no-any-return]
+        return (array if self.nested else array.ravel()).tolist()  # type: ignore[no-any-return]
 
 
 class ArraySource:
@@ -52,6 +52,7 @@ class ArraySource:
 
     __slots__ = ("_array",)
     text = True
+    nested = False
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array = array
