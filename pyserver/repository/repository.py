@@ -65,6 +65,7 @@ def _models(path: Path) -> Iterable[ModelFolder]:
     if settings or mlserver_files.may_have_models(path, candidates):
         from pyserver.repository.mlserver import folders as mlserver  # takes pydantic, which few repositories need
 
+        # A class of the user's own may list models that lie anywhere: whatever has settings is not Triton's.
         claimed = {file.relative_to(path).parts[0] for file in settings}
         candidates = [
             name for name in candidates if name not in claimed and mlserver_files.looks_like_triton(path / name)

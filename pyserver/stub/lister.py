@@ -1,8 +1,9 @@
-"""What a custom model repository lists: `INTERPRETER lister.py RESULT_FD`, told on stdin what to make.
+"""What a custom model repository lists: `INTERPRETER lister.py`, told on stdin what to make.
 
 The user's class is run here, in a process of its own, and never in the server's. It reads one JSON object with
 `implementation` (module.Class), `arguments` (its keyword arguments), `path` (where Python is to look first) and `names`
-(where it finds `mlserver`); the result is a JSON list of settings, each with its `_source`.
+(where it finds `mlserver`), and writes a JSON list of settings, each with its `_source`; what the class prints goes to
+stderr.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ def _document(settings: Any) -> dict[str, Any]:
 
 def main() -> int:
     """List, and tell the server."""
-    found = listed(json.load(sys.stdin))
-    with os.fdopen(int(sys.argv[1]), "w") as result:
-        json.dump(found, result)
+    del sys.path[0]  # this file's folder: its modules are not to be found by their bare names
+    with os.fdopen(os.dup(1), "w") as result:
+        os.dup2(2, 1)
+        json.dump(listed(json.load(sys.stdin)), result)
     return 0
 
 

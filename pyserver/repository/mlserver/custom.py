@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,20 +51,12 @@ def documents(repository: Path, settings: ServerSettings) -> list[dict[str, Any]
 
 def _run(given: str) -> tuple[int | None, str, str]:
     """Exit status (None: it took too long), what it wrote to stderr, and the result."""
-    reading, writing = os.pipe()
-    command = [sys.executable, str(STUB / "lister.py"), str(writing)]
-    with os.fdopen(reading) as result:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(writing,),
-                text=True, errors="replace", start_new_session=True,
-            )  # fmt: skip
-        finally:
-            os.close(writing)
-        with process:
-            try:
-                _, said = process.communicate(given, timeout=TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return None, "", ""
-        return process.returncode, said, result.read()
+    command = [sys.executable, str(STUB / "lister.py")]
+    try:
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
+            start_new_session=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None, "", ""
+    return done.returncode, done.stderr, done.stdout

@@ -50,8 +50,9 @@ def may_have_models(repository: Path, candidates: Sequence[str]) -> bool:
 
 
 def describes_model() -> bool:
-    """Whether variables describe a model."""
-    return Variables.of_process().get(f"{MODEL}IMPLEMENTATION") is not None
+    """Whether variables describe a model, or a repository class that does."""
+    given = Variables.of_process()
+    return any(given.get(f"{MODEL}{name}") is not None for name in ("IMPLEMENTATION", "REPOSITORY_IMPLEMENTATION"))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from pyserver.errors import ServerError
 from pyserver.repository import fingerprint
 from pyserver.repository.fingerprint import Fingerprint
 from pyserver.repository.folder import ModelFolder
-from pyserver.repository.mlserver import reading
+from pyserver.repository.mlserver import custom, reading
 from pyserver.repository.mlserver.fields import ModelSettings, ServerSettings
 from pyserver.repository.mlserver.files import MODEL_SETTINGS, SETTINGS
 from pyserver.repository.mlserver.variables import Variables
@@ -81,6 +81,9 @@ def models(repository: Path, files: Sequence[Path], alone: bool) -> list[ModelFo
         server = ServerSettings()
     broken: list[ModelFolder] = []
     members: dict[str, list[Member]] = {}
+    if custom.is_custom(server):
+        members = _of_class(repository, server)
+        files = ()
     for file in files:
         try:
             read = reading.model_settings(file, given)
@@ -92,9 +95,23 @@ def models(repository: Path, files: Sequence[Path], alone: bool) -> list[ModelFo
         label = read.settings.parameters.version or ""
         member = Member(file.parent, file, label, read.settings, read.notes, server.parallel_workers)
         members.setdefault(name, []).append(member)
-    if not files and alone:
+    if not files and not members and alone:
         members = _of_variables(repository, given, server)
     return [*broken, *(_model(name, repository, found) for name, found in members.items())]
+
+
+def _of_class(repository: Path, server: ServerSettings) -> dict[str, list[Member]]:
+    """The models that a repository class of the user's own lists; ServerError where it fails."""
+    members: dict[str, list[Member]] = {}
+    for document in custom.documents(repository, server):
+        source = document.pop("_source", None)
+        file = Path(repository, source) if source else None
+        settings = reading.settings_of_document(document, source or str(server.model_repository_implementation))
+        folder = repository if file is None else file.parent
+        label = settings.parameters.version or ""
+        member = Member(folder, file, label, settings, (), server.parallel_workers)
+        members.setdefault(settings.name or folder.resolve().name, []).append(member)
+    return members
 
 
 def _of_variables(repository: Path, given: Variables, server: ServerSettings) -> dict[str, list[Member]]:
