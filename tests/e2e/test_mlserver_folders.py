@@ -204,7 +204,7 @@ def test_documents_of_a_model(serve: Serve, tmp_path: Path) -> None:
     server = serve(tmp_path, start=True)
     made = ask(server, "GET", "/v2/models/echo/versions/v1/docs/dataplane.json").json
     assert made["servers"] == [{"url": "/below"}]
-    for path in ("infer", "generate"):
+    for path in ("infer", "infer_stream"):
         path = f"/v2/models/echo/versions/v1/{path}"
         body = made["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
         assert body["inputs"][0] == {

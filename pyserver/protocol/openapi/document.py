@@ -56,13 +56,13 @@ def of_model(model: Described, version: str = "", root: str = "") -> dict[str, A
     paths: dict[str, Any] = {}
     title = f"Data Plane for Model {model.name}" + (f" ({version})" if version else "")
     if not version:
-        paths.update(_model_paths(MODEL, model.name))
-    for path, item in _model_paths(VERSIONED, model.name).items():
+        paths.update(_model_paths(MODEL, model.name, model.generates))
+    for path, item in _model_paths(VERSIONED, model.name, model.generates).items():
         filled = path.replace("{model_version}", version) if version else path
         asked = [] if version else [_parameter("model_version", {"type": "string"})]
         paths[filled] = {**item, **({"parameters": asked} if asked else {})}
     for path, item in paths.items():
-        if path.endswith(("/infer", "/generate", "/generate_stream")):
+        if path.endswith(("/infer", "/generate", "_stream")):
             _specialise(path, item["post"], model)
     if not model.single:
         paths = {path: item for path, item in paths.items() if not path.endswith(("/infer", "/generate"))}
@@ -113,23 +113,25 @@ def _server_paths() -> dict[str, Any]:
     }
 
 
-def _model_paths(base: str, name: str) -> dict[str, Any]:
-    """The paths of a model; `name` fills the placeholder in, "" leaves it."""
+def _model_paths(base: str, name: str, generates: bool = True) -> dict[str, Any]:
+    """The paths of a model; `name` fills the placeholder in, "" leaves it; `generates` as of `Described`."""
     base = base.replace("{model_name}", name) if name else base
     generate = {"type": "object", "additionalProperties": True}
     stream = _operation("inference", "Infer, with each response an event", None)
     stream["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     infer = _operation("inference", "Infer", "InferenceResponse")
-    return {
+    paths: dict[str, Any] = {
         base: {"get": _operation("metadata", "The model's metadata", "MetadataModelResponse")},
         f"{base}/ready": {"get": _operation("health", "Whether the model is ready to infer", None)},
         f"{base}/infer": {"post": {**infer, "requestBody": _body("InferenceRequest")}},
-        f"{base}/generate": {
-            "post": {**_operation("inference", "Infer, with a value for each input", generate),
-                     "requestBody": _body(generate)}
-        },
-        f"{base}/generate_stream": {"post": {**stream, "requestBody": _body(generate)}},
-    }  # fmt: skip
+    }
+    if not generates:
+        paths[f"{base}/infer_stream"] = {"post": {**stream, "requestBody": _body("InferenceRequest")}}
+        return paths
+    single = _operation("inference", "Infer, with a value for each input", generate)
+    paths[f"{base}/generate"] = {"post": {**single, "requestBody": _body(generate)}}
+    paths[f"{base}/generate_stream"] = {"post": {**stream, "requestBody": _body(generate)}}
+    return paths
 
 
 def _operation(tag: str, summary: str, answer: str | Schema | None) -> dict[str, Any]:

@@ -117,11 +117,12 @@ def test_what_is_too_large_has_no_example() -> None:
     assert "example" not in content["application/json"]
 
 
-def test_what_generate_takes() -> None:
+def test_what_generate_and_mlserver_s_streams_take() -> None:
     metadata = {"inputs": [tensor("a", "FP32", 1), tensor("b", "INT64", 2)]}
     assert example.generation(metadata, {"sequence_batching": {}}) == {"a": 0.0, "b": [0, 0], **example.SEQUENCE}
     theirs = document.of_model(described(tensor("x", "FP32", 1), backend="mlserver"))["paths"]
-    for path in ("generate", "generate_stream", "infer"):
+    assert "/v2/models/m/generate" not in theirs
+    for path in ("infer_stream", "infer"):
         content = theirs[f"/v2/models/m/{path}"]["post"]["requestBody"]["content"]["application/json"]
         assert content["example"]["inputs"][0]["name"] == "x"
 
