@@ -46,6 +46,10 @@ class Settings:
         False, "install the requirements.txt or environment.yml beside a model, into an environment of its own",
         "repository",
     )  # fmt: skip
+    fork_stubs: bool = flag(
+        True, "fork the processes of models from one that has numpy loaded: they start at once and share its memory",
+        "repository",
+    )  # fmt: skip
     model_load_thread_count: int = flag(0, "models that start at once; 0 for one a core", "repository", "N")
     model_load_retry_count: int = flag(0, "how often to try again to load a model that failed", "repository", "N")
     model_load_timeout_secs: float = flag(
