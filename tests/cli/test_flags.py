@@ -13,7 +13,7 @@ import pytest
 from pyserver import __version__
 from pyserver.cli import foreign
 from pyserver.cli.flags import parse
-from pyserver.cli.log import safe
+from pyserver.observe.formats import safe
 from pyserver.settings import Settings, available_cpus, flags, memory_limit
 
 REPOSITORY = ["--model-repository", "/models"]
@@ -155,4 +155,4 @@ def test_the_machine_has_cpus_and_memory() -> None:
 
 
 def test_a_log_line_cannot_be_forged() -> None:
-    assert safe("a\x1b[31mb\rc\x00") == "a\\x1b[31mb\\x0dc\\x00"
+    assert safe("a\x1b[31mb\rc\x00") == "a\\x1b[31mb\\rc\\x00"
