@@ -305,7 +305,9 @@ def test_the_clients_mistakes_are_400(served: ServerProcess, wrong: dict[str, An
 
 def test_an_unknown_content_type_falls_back_to_the_default(served: ServerProcess) -> None:
     wanted = {**tensor("x", "FP32", [1], [1]), "parameters": {"content_type": "nope"}}
-    assert one(infer_json(served, "meta", {"parameters": {"content_type": "nope"}, "inputs": [wanted]}))["data"] == [1.0]
+    assert one(infer_json(served, "meta", {"parameters": {"content_type": "nope"}, "inputs": [wanted]}))["data"] == [
+        1.0
+    ]
 
 
 def test_generate_is_infer(served: ServerProcess) -> None:
