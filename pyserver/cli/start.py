@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import TYPE_CHECKING
 
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
+from pyserver.cli.sources import PREFIX, SEPARATOR
 from pyserver.errors import ServerError
 from pyserver.repository.mlserver.files import SETTINGS
 from pyserver.repository.mlserver.variables import Variables
-from pyserver.settings import MEBIBYTE, Settings
+from pyserver.settings import Settings
+from pyserver.settings.flag import MEBIBYTE
 
 if TYPE_CHECKING:
     from pyserver.repository.mlserver.fields import ServerSettings
 
 log = logging.getLogger(__name__)
 
+REPOSITORY = "PYSERVER_MODEL_REPOSITORY"
+TRACED = ("mode=opentelemetry", "level=TIMESTAMPS", "rate=1")
 CACHED_ANSWER = MEBIBYTE
 """MLServer's cache counts answers, ours bytes: so many for each."""
 
@@ -53,41 +58,61 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def settings_of(folder: Path, options: Sequence[str]) -> tuple[Settings, list[str]]:
-    """How to serve `folder`, and what there is to say of its settings; `options` count for more than these.
+    """How to serve `folder`, and what there is to say of its settings; `options`, and PYSERVER_ variables, count for
+    more than these.
 
     ServerError (INVALID_ARG) names the file and the key that can't be taken.
     """
     from pyserver.repository.mlserver.reading import server_settings
 
     theirs, notes = server_settings(folder / SETTINGS, Variables.of_process())
-    settings = parse([*flags_of(folder, theirs), *options])
+    own = {name: text for name, text in os.environ.items() if name != REPOSITORY}
+    settings = parse(["--model-repository", str(folder), *options], {**variables_of(theirs), **own})
     return dataclasses.replace(settings, mlserver=theirs.model_dump()), [*notes, *_unserved(theirs)]
 
 
-def flags_of(folder: Path, theirs: ServerSettings) -> list[str]:
-    """The command line of `pyserver serve` that does what the settings ask for."""
-    flags = {
-        "model-repository": str(folder),
-        "model-control-mode": "explicit",
+def variables_of(theirs: ServerSettings) -> dict[str, str]:
+    """The PYSERVER_ variables that do what the settings ask for."""
+    wanted: dict[str, object] = {
+        "model_control_mode": "explicit",
         "id": theirs.server_name,
-        "http-address": theirs.host,
-        "http-port": theirs.http_port,
-        "grpc-address": theirs.host,
-        "grpc-port": theirs.grpc_port,
-        "metrics-address": theirs.host,
-        "metrics-port": theirs.metrics_port,
-        "allow-metrics": str(theirs.metrics_endpoint is not None).lower(),
-        "log-verbose": int(theirs.debug),
-        "environment-cache": theirs.environments_dir,
+        "http_address": theirs.host,
+        "http_port": theirs.http_port,
+        "grpc_address": theirs.host,
+        "grpc_port": theirs.grpc_port,
+        "metrics_address": theirs.host,
+        "metrics_port": theirs.metrics_port,
+        "allow_metrics": theirs.metrics_endpoint is not None,
+        "log_verbose": int(theirs.debug),
+        "access_log": theirs.debug,
+        "log_format": "json" if theirs.use_structured_logging else "default",
     }
+    if theirs.environments_dir:
+        wanted["environment_cache"] = theirs.environments_dir
     if theirs.load_models_at_startup:
-        flags["load-model"] = "*"
+        wanted["load_model"] = "*"
     if theirs.cache_enabled:
-        flags["cache-config"] = f"local,size={max(1, theirs.cache_size) * CACHED_ANSWER}"
-    return [f"--{name}={value}" for name, value in flags.items() if value != ""]
+        wanted["cache_config"] = f"local,size={max(1, theirs.cache_size) * CACHED_ANSWER}"
+    if theirs.tracing_server:
+        wanted["trace_config"] = SEPARATOR.join([*TRACED, f"opentelemetry,url={_url(theirs.tracing_server)}"])
+    return {PREFIX + name.upper(): _text(value) for name, value in wanted.items()}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _url(endpoint: str) -> str:
+    """Where spans go over HTTP: MLServer's setting names the collector's gRPC port, and OTLP's other one is the next."""
+    url = endpoint if "://" in endpoint else f"http://{endpoint}"
+    if url.endswith(":4317"):
+        url = url[:-1] + "8"
+    return url if url.count("/") > 2 else f"{url}/v1/traces"
 
 
 def _unserved(theirs: ServerSettings) -> Iterator[str]:
     """What the settings ask for and this server does not have."""
     if theirs.kafka_enabled:
         yield f"{SETTINGS}: 'kafka_enabled': requests are not taken from Kafka; REST and gRPC are served"
+    if theirs.logging_settings is not None:
+        yield f"{SETTINGS}: 'logging_settings' has no effect: --log-file, --log-format and --log-verbose say how to log"

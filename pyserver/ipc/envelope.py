@@ -8,8 +8,10 @@ alike for all requests of one form. Both ends keep what they parsed by its bytes
 A request's rest: `parameters` (without headers); `inputs`, an object for each input: `parameters`, and `json` (true)
 where its data are JSON text, with `datatype` and `shape`, or `nested` (true) where they came as nested lists;
 `outputs`, the [{name, parameters}] that it asks for; `text` (true) where BYTES were JSON strings; `stream` (true) where
-it wants a stream; `typed` (true) where it came in gRPC's typed contents, and is to be answered so. A response's: `model_name`, `model_version`, `parameters`, `headers`, `typed` as the request's, and `outputs`, an object for
-each output: `parameters`, and `json` (true) with `datatype` and `shape` where its data are JSON text.
+it wants a stream; `typed` (true) where it came in gRPC's typed contents, and is to be answered so.
+
+A response's: `model_name`, `model_version`, `parameters`, `headers`, `typed` as the request's, and `outputs`, an object
+for each output: `parameters`, and `json` (true) with `datatype` and `shape` where its data are JSON text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP headers and gRPC metadata of MLServer models: what the model sees of a request's, what it says with an answer."""
+"""HTTP headers and gRPC metadata of MLServer models: what they see of a request's, what they say with an answer."""
 
 from __future__ import annotations
 

@@ -35,9 +35,10 @@ def decode(
     server_name: str,
     stream: bool = False,
 ) -> OpenRequest:
-    """The request in `body`, whose first `header_length` bytes are JSON (None: all of it), `headers` being JSON as well.
+    """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
 
-    `stream` says that any number of responses is wanted. Binary tensors are views of `body`. ServerError (422) where it is no such request.
+    `headers` are JSON; `stream` says that any number of responses is wanted. Binary tensors are views of `body`.
+    ServerError (422) where it is no such request.
     """
     length = len(body) if header_length is None else header_length
     if length > max_json_size:

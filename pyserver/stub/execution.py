@@ -30,8 +30,6 @@ class Execution:
     """Runs payloads on a model's execute, one after another; `took_ns` is how long the last execute took."""
 
     _failed_flags = FINAL | RAISED
-    unfinished = False
-    """Whether something goes on beside the next message; the stub then waits by `wait`."""
 
     def __init__(self, model: Any, model_file: str, instance_name: str, layouts: RequestLayouts, desk: Desk) -> None:
         self._execute: Callable[[Sequence[ReceivedRequest]], Any] | None = getattr(model, "execute", None)
@@ -41,6 +39,11 @@ class Execution:
         self._desk = desk
         self._loop: Any = None
         self.took_ns = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something goes on beside the next message; the stub then waits by `wait`."""
+        return False
 
     def wait(self, fd: int) -> bool:
         """Go on until `fd` can be read, which is True, or something has ended."""

@@ -50,6 +50,28 @@ def test_options_count_for_more(tmp_path: Path) -> None:
     assert settings(tmp_path, "--http-port", "0", "--id=mine").id == "mine"
 
 
+def test_our_own_variables_lie_between_options_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_settings(tmp_path, "settings.json", http_port=1, grpc_port=2)
+    monkeypatch.setenv("PYSERVER_HTTP_PORT", "3")
+    monkeypatch.setenv("PYSERVER_GRPC_PORT", "4")
+    monkeypatch.setenv("PYSERVER_MODEL_REPOSITORY", "/elsewhere")
+    found = settings(tmp_path, "--grpc-port", "5")
+    assert (found.http_port, found.grpc_port, found.repositories) == (3, 5, [tmp_path])
+
+
+def test_what_can_be_seen_of_the_server(tmp_path: Path) -> None:
+    write_settings(
+        tmp_path, "settings.json", debug=True, use_structured_logging=True, tracing_server="collector:4317",
+        logging_settings="log.ini",
+    )  # fmt: skip
+    found, notes = start.settings_of(tmp_path, ())
+    assert (found.log_verbose, found.access_log, found.log_format) == (1, True, "json")
+    assert found.trace_config == (
+        "mode=opentelemetry", "level=TIMESTAMPS", "rate=1", "opentelemetry,url=http://collector:4318/v1/traces",
+    )  # fmt: skip
+    assert "'logging_settings' has no effect" in notes[0]
+
+
 def test_variables_and_dotenv_of_the_working_directory(
     tmp_path: Path, away_from_dotenv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

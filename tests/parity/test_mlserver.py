@@ -52,9 +52,7 @@ def used() -> set[Difference]:
 
 
 @pytest.mark.parametrize("exchange", [pytest.param(each, id=each.name) for each in EXCHANGES])
-def test_answers_are_equal(
-    real: ServerProcess, ours: ServerProcess, used: set[Difference], exchange: Exchange
-) -> None:
+def test_answers_are_equal(real: ServerProcess, ours: ServerProcess, used: set[Difference], exchange: Exchange) -> None:
     theirs, mine = dict(leaves(exchange.ask(real))), dict(leaves(exchange.ask(ours)))
     unexplained = []
     for field in sorted(theirs.keys() | mine.keys()):

@@ -82,7 +82,7 @@ def test_strings() -> None:
     def decoded(data: Any) -> Any:
         return StringCodec.decode_input(RequestInput(name="x", shape=[1], datatype="BYTES", data=data))
 
-    assert decoded([1, None, "x", "y".encode()]) == ["", None, "x", "y"]
+    assert decoded([1, None, "x", b"y"]) == ["", None, "x", "y"]
     assert decoded("bare") == ["bare"]
     with pytest.raises(UnicodeDecodeError):
         decoded([b"\xff"])

@@ -51,7 +51,8 @@ class Method(NamedTuple):
     `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
     `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
     any more. `attach` tells a request what metadata came with it, `trailers` gives those that go with a result;
-    not every engine has them. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
+    not every engine has them. `quick` says that encoding a result costs less than a crossing, so that it is done on the
+    main loop.
     """
 
     path: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from pyserver.errors import ServerError, not_found
-from pyserver.frontend.rest import infer
+from pyserver.frontend.rest import mlserver
 from pyserver.frontend.rest.infer_handler import Infer
 from pyserver.model.stream import Stream
 from pyserver.protocol import compression, mlserver_response, rest_generate, status
@@ -28,7 +28,9 @@ class Generation(Infer):
 
     async def infer_stream(self, name: str, version: str) -> None:
         """Send the responses of an MLServer model as events; an error after the first is the last event."""
-        request = infer.read_stream(self.data_plane, name, version, self.infer_headers(), self.body, self.rest.limits)
+        request = mlserver.read_stream(
+            self.data_plane, name, version, self.infer_headers(), self.body, self.rest.limits
+        )
         self.stream = stream = self.data_plane.infer_stream(request)
         begun = False
         try:
@@ -60,6 +62,10 @@ class Generation(Infer):
         if encoding := self.request.headers.get("Content-Encoding"):
             body = compression.inflate(encoding, body, limit)
         request = rest_generate.decode(body, specs, name, version, limit)
+        self.note(request.id)
+        parent = self.request.headers.get("traceparent")
+        if parent is not None and self.data_plane.traces.on:
+            request.parameters["traceparent"] = parent
         self.stream = stream = self.data_plane.infer_stream(request)
         return stream
 

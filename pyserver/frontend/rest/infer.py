@@ -13,20 +13,15 @@ Whatever is raised on the way becomes an answer by `failure`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
+from pyserver.frontend.rest import mlserver
 from pyserver.frontend.rest.limits import Limits
 from pyserver.model.model import DecoupledError
-from pyserver.protocol import (
-    compression,
-    mlserver_headers,
-    mlserver_request,
-    mlserver_response,
-    rest_infer,
-    status,
-)
+from pyserver.observe.formats import single
+from pyserver.protocol import compression, mlserver_response, rest_infer, status
 from pyserver.protocol.mlserver_schema import SchemaError
 from pyserver.types import Buffer, InferRequest, InferResponse, Lease, OpenRequest
 
@@ -42,30 +37,14 @@ BINARY = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
-class Fields:
-    """All headers of a request, for the models that want to see them; made into JSON once, for who asks."""
-
-    __slots__ = ("_fields", "_known")
-
-    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
-        self._fields = fields
-        self._known: dict[str, bytes] = {}
-
-    def as_json(self, server_name: str, model_name: str) -> bytes:
-        """As `mlserver_headers.of_request`."""
-        text = self._known.get(model_name)
-        if text is None:
-            text = self._known[model_name] = mlserver_headers.of_request(self._fields, server_name, model_name)
-        return text
-
-
 class InferHeaders(NamedTuple):
     """The request headers that matter to an inference, as text; None where absent."""
 
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
-    fields: Fields | None = None
+    traceparent: str | None = None
+    fields: mlserver.Fields | None = None
 
 
 class Answer(NamedTuple):
@@ -107,14 +86,18 @@ def start(
     """
     try:
         of_mlserver = data_plane.of_mlserver(name, version)
-        header_length, encoding, _, _ = headers
+        header_length, encoding = headers[:2]
+        tracing = data_plane.traces.on
+        began = time.monotonic_ns() if tracing else 0
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
-        length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         if of_mlserver:
-            request: InferRequest = _open(data_plane, name, version, headers, body, lease, limits, length)
+            request: InferRequest = mlserver.read(data_plane, name, version, headers, body, lease, limits)
         else:
+            length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
             request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        if tracing:
+            return request, _traced(data_plane, request, headers.traceparent, began)
         return request, data_plane.infer(request)
     except BaseException:
         if lease is not None:
@@ -122,32 +105,10 @@ def start(
         raise
 
 
-def read_stream(
-    data_plane: DataPlane, name: str, version: str, headers: InferHeaders, body: Buffer, limits: Limits
-) -> OpenRequest:
-    """The stream that `body` asks of MLServer model `name`."""
-    if headers.content_encoding:
-        body = compression.inflate(headers.content_encoding, body, limits.max_input_size)
-    length = None if headers.header_length is None else rest_infer.parse_header_length(headers.header_length, len(body))
-    return _open(data_plane, name, version, headers, body, None, limits, length, True)
-
-
-def _open(
-    data_plane: DataPlane,
-    name: str,
-    version: str,
-    headers: InferHeaders,
-    body: Buffer,
-    lease: Lease | None,
-    limits: Limits,
-    length: int | None,
-    stream: bool = False,
-) -> OpenRequest:
-    """A request to an MLServer model."""
-    fields, server = headers.fields, data_plane.name
-    said = fields.as_json(server, name) if fields is not None else b""
-    most = limits.max_input_size
-    return mlserver_request.decode(body, length, name, version, lease, most, said, server, stream)
+def _traced(data_plane: DataPlane, request: InferRequest, traceparent: str | None, began: int) -> Future[InferResponse]:
+    if traceparent is not None:
+        request.parameters = {**request.parameters, "traceparent": traceparent}
+    return data_plane.infer_traced(request, "HTTP", (began, time.monotonic_ns()))
 
 
 def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
@@ -165,10 +126,10 @@ def finish(request: InferRequest, response: InferResponse, accept_encoding: str 
     return Answer(status.OK, buffers, sum(map(len, buffers)), header_length, extra)
 
 
-def failure(error: BaseException) -> Answer:
+def failure(error: BaseException, request_id: str = "") -> Answer:
     """The answer that says what went wrong. What is no ServerError is our own mistake: logged, and told as 500."""
     if not isinstance(error, ServerError):
-        log.error("an inference request failed", exc_info=error)
+        log.error("an inference request failed [%s]", single(request_id), exc_info=error)
         body = status.error_body("internal error: see the server's log")
         return Answer(status.INTERNAL_SERVER_ERROR, [body], len(body))
     if isinstance(error, DecoupledError):

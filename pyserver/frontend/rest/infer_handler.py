@@ -10,7 +10,8 @@ from tornado.iostream import StreamClosedError
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest import infer
 from pyserver.frontend.rest.handler import Handler
-from pyserver.frontend.rest.infer import Answer, Fields, InferHeaders
+from pyserver.frontend.rest.infer import Answer, InferHeaders
+from pyserver.frontend.rest.mlserver import Fields
 from pyserver.protocol import compression
 from pyserver.protocol.rest_path import parse_version
 from pyserver.types import Buffer, InferRequest, InferResponse
@@ -38,7 +39,9 @@ class Infer(Handler):
         """What matters of the request's headers."""
         get = self.request.headers.get
         fields = Fields(list(self.request.headers.get_all()))
-        return InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), fields)
+        return InferHeaders(
+            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), get("traceparent"), fields
+        )
 
     async def post(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/infer`."""
@@ -54,6 +57,7 @@ class Infer(Handler):
             if self.gone:
                 return
         request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        self.note(request.id)
         try:
             response = await self.running
         except CancelledError:

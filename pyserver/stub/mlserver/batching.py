@@ -103,15 +103,15 @@ def _parts(output: Any, starts: List[int], counts: List[int], types: Any) -> Lis
     if not output.shape or int(output.shape[0]) != total:
         raise ValueError(f"output '{output.name}' has shape {list(output.shape)}, the batch has {total} rows")
     source = source_of(output.data)
-    elements = source.array().reshape(output.shape) if source is not None else _flat(output, total)
+    elements: Any = source.array().reshape(output.shape) if source is not None else _flat(output, total)
     said = parameters_of(output)
     parts = []
     for start, count in zip(starts, counts):
         part = elements[start : start + count]
         data = (
-            lazy_data(lazy_kind(types.TensorData), ArraySource(part))
-            if source is not None
-            else built(types.TensorData, {"root": [item for row in part for item in row]})
+            built(types.TensorData, {"root": [item for row in part for item in row]})
+            if source is None
+            else lazy_data(lazy_kind(types.TensorData), ArraySource(part))
         )
         values = {
             "name": output.name,

@@ -23,8 +23,9 @@ def built(kind: Any, values: Dict[str, Any], said: Any = None, extra: Any = None
 
 
 class InputSource:
-    """The elements of an input, in the request arena. `text`: its BYTES came as JSON strings; `nested`: as nested lists.
+    """The elements of an input, in the request arena.
 
+    `text` says that its BYTES came as JSON strings, `nested` that they came in nested lists.
     `array` is a view, valid while the request runs.
     """
 
@@ -35,9 +36,9 @@ class InputSource:
         self.text = text
         self.nested = nested
 
-    def array(self) -> np.ndarray[Any, Any]:
+    def array(self) -> Any:
         """The elements, in the tensor's shape."""
-        return self._tensor.as_numpy()  # type: ignore[no-any-return]
+        return self._tensor.as_numpy()
 
     def listed(self) -> List[Any]:
         """The elements as the list that came."""
@@ -69,7 +70,7 @@ class ArraySource:
             if absent.any():
                 flat = flat.astype(object)
                 flat[absent] = None
-        return flat.tolist()  # type: ignore[no-any-return]
+        return flat.tolist()
 
 
 _kinds: Dict[Any, Any] = {}
@@ -81,7 +82,7 @@ def lazy_kind(tensor_data: Any) -> Any:
     if known is not None:
         return known
 
-    class LazyData(tensor_data):  # type: ignore[misc]
+    class LazyData(tensor_data):  # type: ignore[misc,unused-ignore]
         def __getattr__(self, name: str) -> Any:
             if name != "root":
                 return super().__getattr__(name)

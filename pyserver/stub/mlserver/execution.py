@@ -21,7 +21,7 @@ _now = time.monotonic_ns
 
 
 class MLServerExecution(Execution):
-    """Runs payloads on a model's predict and predict_stream. A coroutine that waits goes on beside the next payloads."""
+    """Runs payloads on predict and predict_stream. A coroutine that waits goes on beside the next payloads."""
 
     def __init__(self, host: Host, layouts: RequestLayouts, desk: Desk) -> None:
         super().__init__(None, "", host.settings.name, layouts, desk)
@@ -71,7 +71,7 @@ class MLServerExecution(Execution):
             merged = read[0].payload if len(read) == 1 else batching.merged(read, self._host.types)
             returned = self._host.model.predict(merged)
             if not hasattr(returned, "__await__"):
-                self._answer(read, returned)
+                self._reply(read, returned)
             else:
                 self._runner.begin(_whole(returned), lambda task: self._settle(read, task))
         except BaseException as error:
@@ -79,11 +79,11 @@ class MLServerExecution(Execution):
 
     def _settle(self, read: List[Received], task: Any) -> None:
         try:
-            self._answer(read, task.result())
+            self._reply(read, task.result())
         except BaseException as error:
             self._refuse([one.request for one in read], error)
 
-    def _answer(self, read: List[Received], response: Any) -> None:
+    def _reply(self, read: List[Received], response: Any) -> None:
         if response is None:
             raise self._host.errors(f"Model '{self._instance_name}' returned no predictions after inference")
         if len(read) == 1:

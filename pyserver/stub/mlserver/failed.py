@@ -1,4 +1,4 @@
-"""What a model raised, as the server tells it: MLServer's errors by their status, everything else as the model's fault."""
+"""What a model raised, as clients hear it: MLServer's errors by their status, everything else as its own fault."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Failure(NamedTuple):
 
 
 def failure(error: BaseException, expected: Any) -> Failure:
-    """`expected` is the class `MLServerError`: what it says is for the client, and no fault of the model's below 500."""
+    """`expected` is the class `MLServerError`: its text is for the client, and below 500 no fault of the model's."""
     status = getattr(error, "status_code", None)
     if isinstance(error, expected) and isinstance(status, int) and 400 <= status < 600:
         code = _CODES.get(status, ErrorCode.UNKNOWN)

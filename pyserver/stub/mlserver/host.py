@@ -18,7 +18,7 @@ NAMES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Host:
-    """An MLServer model in this process; `settings` are as its config says, `metadata` as the model says once loaded."""
+    """An MLServer model in this process: `settings` as its config says, `metadata` as it says itself, once loaded."""
 
     def __init__(self, load: Load) -> None:
         text = load.config.get("parameters", {}).get(SETTINGS, {}).get("string_value")

@@ -12,14 +12,15 @@ import re
 import httptools
 
 from pyserver.errors import ServerError, invalid
-from pyserver.frontend.rest.infer import Fields, InferHeaders
+from pyserver.frontend.rest.infer import InferHeaders
 from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large
+from pyserver.frontend.rest.mlserver import Fields
 from pyserver.protocol import rest_path
 
 END = b"\r\n\r\n"
 
 _INFER = re.compile(rest_path.INFER)
-_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding")
+_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding", b"traceparent")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 _ONCE = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"inference-header-content-length")
@@ -141,6 +142,8 @@ def _known_fields(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
             if key in known:
                 raise invalid(f"request has more than one '{name.decode('latin-1')}' header")
             known[key] = value
+        elif key == b"traceparent":
+            known[key] = value
         elif key in _LISTS:
             known[key] = known[key] + b"," + value if key in known else value
     return known
@@ -195,7 +198,7 @@ def _route(head: Head, target: bytes, known: dict[bytes, bytes]) -> None:
     head.model_name = match["name"]
     texts = [known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS]
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields]
-    head.infer = InferHeaders(*texts, Fields(fields))
+    head.infer = InferHeaders._make([*texts, Fields(fields)])
 
 
 def refusal_of_length(head: Head, limits: Limits) -> ServerError | None:

@@ -143,7 +143,9 @@ class InferRequestedOutputTensorConverter:
     @classmethod
     def from_types(cls, type_object: RequestOutput) -> Any:
         """The message."""
-        return pb.ModelInferRequest.InferRequestedOutputTensor(name=type_object.name, parameters=_parameters(type_object))
+        return pb.ModelInferRequest.InferRequestedOutputTensor(
+            name=type_object.name, parameters=_parameters(type_object)
+        )
 
 
 def _tensor_to_types(kind: Any, message: Any) -> Any:

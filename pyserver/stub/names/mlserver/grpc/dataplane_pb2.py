@@ -48,9 +48,7 @@ def _made() -> Any:
         message = file.message_type.add(name=name)
         if name == "InferParameter":
             message.oneof_decl.add(name="parameter_choice")
-            for number, (key, kind) in enumerate(
-                (("bool_param", 8), ("int64_param", 3), ("string_param", 9)), start=1
-            ):
+            for number, (key, kind) in enumerate((("bool_param", 8), ("int64_param", 3), ("string_param", 9)), start=1):
                 message.field.add(name=key, number=number, type=kind, label=1, oneof_index=0)
         for inner, own in _NESTED.get(name, {}).items():
             _fill(message.nested_type.add(name=inner), own, f".{_PACKAGE}.{name}.{inner}")
@@ -61,7 +59,17 @@ def _made() -> Any:
     return {name.rpartition(".")[2]: kind for name, kind in classes.items()}
 
 
-_KINDS = {"bool": 8, "int32": 5, "int64": 3, "uint32": 13, "uint64": 4, "float": 2, "double": 1, "bytes": 12, "string": 9}
+_KINDS = {
+    "bool": 8,
+    "int32": 5,
+    "int64": 3,
+    "uint32": 13,
+    "uint64": 4,
+    "float": 2,
+    "double": 1,
+    "bytes": 12,
+    "string": 9,
+}
 
 
 def _fill(message: Any, fields: Any, path: str) -> None:
