@@ -103,7 +103,7 @@ def _text(value: object) -> str:
 
 
 def _url(endpoint: str) -> str:
-    """Where spans go over HTTP: MLServer's setting names the collector's gRPC port, and OTLP's other one is the next."""
+    """Where spans go over HTTP: MLServer's setting names the collector's gRPC port, OTLP's other one is the next."""
     url = endpoint if "://" in endpoint else f"http://{endpoint}"
     if url.endswith(":4317"):
         url = url[:-1] + "8"
