@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import json
 import signal
 import sys
 import time
@@ -18,11 +19,13 @@ from pyserver.errors import ServerError, invalid, unsupported
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
 from pyserver.model.planner import Planner
-from pyserver.protocol import rest_infer
+from pyserver.protocol import mlserver_request, mlserver_response, rest_infer
+from pyserver.protocol.openapi import example
 from pyserver.repository.backends import ENSEMBLE
+from pyserver.repository.metadata import mlserver_metadata
 from pyserver.repository.repository import ModelRepository
 from pyserver.settings import Settings
-from pyserver.types import InferRequest, Tensor
+from pyserver.types import Buffer, InferRequest, OpenRequest, Tensor
 
 FOR_EVER = 1e9
 
@@ -79,21 +82,34 @@ async def _load(settings: Settings, name: str, version: int) -> Model:
 async def _ask(model: Model, file: Path | None) -> bool:
     """Send one request, print the answer; whether there was one."""
     try:
-        request = zeros(model) if file is None else _read(file, model.name)
+        request = _open_request(model, file) if model.of_mlserver else _request(model, file)
         response = await model.infer(request)
     except (ServerError, OSError) as error:
         print(f"{file or 'a request of zeros'}: {error}", file=sys.stderr)
         return False
     try:
-        _, buffers = rest_infer.encode(response, request)
+        encoded = mlserver_response.encode if isinstance(request, OpenRequest) else rest_infer.encode
+        buffers: Sequence[Buffer] = encoded(response, request)[1]  # type: ignore[arg-type,unused-ignore]
         print(b"".join(buffers).decode(), flush=True)
     finally:
         response.release()
     return True
 
 
-def _read(file: Path, name: str) -> InferRequest:
-    return rest_infer.decode(file.read_bytes(), None, name, "", None, rest_infer.MAX_JSON_SIZE)
+def _request(model: Model, file: Path | None) -> InferRequest:
+    if file is None:
+        return zeros(model)
+    return rest_infer.decode(file.read_bytes(), None, model.name, "", None, rest_infer.MAX_JSON_SIZE)
+
+
+def _open_request(model: Model, file: Path | None) -> OpenRequest:
+    """A request to an MLServer model: its own, or the example of its documents."""
+    if file is None:
+        metadata = mlserver_metadata(model.name, model.metadata)
+        body = json.dumps(example.request(metadata, {}) or {"inputs": []}).encode()
+    else:
+        body = file.read_bytes()
+    return mlserver_request.decode(body, None, model.name, "", None, rest_infer.MAX_JSON_SIZE, b"", "")
 
 
 def zeros(model: Model) -> InferRequest:

@@ -61,6 +61,8 @@ class Runtimes:
         listed = source.beside(folder.path)
         if listed is None or _parameter(config, INTERPRETER_PARAMETER):
             return None
+        if not self._build and folder.of_mlserver:
+            return None  # MLServer's folders list what their image installs
         if not self._build:
             log.warning(
                 "model '%s': nothing is installed from its %s: --build-environments=true allows it",

@@ -226,6 +226,15 @@ def test_a_new_project_passes_its_own_tests(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
 
 
+def test_debug_asks_the_example_of_the_documents(tmp_path: Path) -> None:
+    inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"content_type": "np"}}]
+    write_echo(tmp_path / "echo", inputs=inputs)
+    command = [sys.executable, "-m", "pyserver", "debug", "echo", "--model-repository", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["outputs"][0]["data"] == [0.0, 0.0]
+
+
 def test_one_model_that_does_not_load_is_no_trouble_of_the_others(serve: Serve, tmp_path: Path) -> None:
     write_echo(tmp_path / "good")
     write_settings(tmp_path / "bad", implementation="nowhere.Class")
