@@ -61,7 +61,8 @@ class InferRequest:
     (0 for the model's default) are the schedule-policy parameters. `correlation_id` is 0 or "" outside a sequence;
     `flags` is a mask of SEQUENCE_START and SEQUENCE_END. `parameters` holds the custom ones alone, in the order given.
     `raw_input` says that the body is the bare content of the model's only input (header length 0): `inputs` then
-    holds one tensor without name, datatype and shape, which `Model` deduces.
+    holds one tensor without name, datatype and shape, which `Model` deduces. `binary_output` says of a gRPC request
+    that its tensors came raw.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
