@@ -14,6 +14,7 @@ from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
+from pyserver.payload import Reply, Ticket
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
@@ -136,6 +137,10 @@ class DataPlane:
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
         return self._registry.get(request.model_name, request.model_version).infer(request)
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+        """As `infer`, without a future: the answer goes to `reply`, perhaps before this returns."""
+        return self._registry.get(request.model_name, request.model_version).submit(request, reply)
 
     def infer_stream(self, request: InferRequest) -> Stream:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""

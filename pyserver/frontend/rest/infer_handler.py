@@ -48,7 +48,8 @@ class Infer(Handler):
             headers = headers._replace(content_encoding=None)
             if self.gone:
                 return
-        request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        request = infer.read(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        self.running = self.data_plane.infer(request)
         try:
             response = await self.running
         except CancelledError:

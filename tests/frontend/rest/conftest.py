@@ -14,6 +14,8 @@ from pyserver.errors import ServerError, invalid, not_found
 from pyserver.frontend.address import listen
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.server import RestServer, limits_of
+from pyserver.model.answer import relay
+from pyserver.payload import Reply, Ticket
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -74,6 +76,9 @@ class FakeDataPlane:
             future.set_result(self.echo(request))
         self.arrived.set()
         return future
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+        return relay(self.infer(request), reply)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> None:
         """No memory of the model's own: bodies are received into ordinary memory."""
