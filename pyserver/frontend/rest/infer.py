@@ -13,11 +13,13 @@ Whatever is raised on the way becomes an answer by `failure`.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.rest.limits import Limits
 from pyserver.model.model import DecoupledError
+from pyserver.observe.formats import single
 from pyserver.protocol import compression, rest_infer, status
 from pyserver.types import Buffer, InferRequest, InferResponse, Lease
 
@@ -37,6 +39,7 @@ class InferHeaders(NamedTuple):
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
+    traceparent: str | None = None
 
 
 class Answer(NamedTuple):
@@ -78,15 +81,23 @@ def read(
     """
     try:
         data_plane.check(name, version)
-        header_length, encoding, _ = headers
+        header_length, encoding = headers[:2]
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
-        return rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        if headers.traceparent is not None and data_plane.traces.on:
+            request.parameters = {**request.parameters, "traceparent": headers.traceparent}
+        return request
     except BaseException:
         if lease is not None:
             lease.release()
         raise
+
+
+def now_if_traced(data_plane: DataPlane) -> int:
+    """When (monotonic ns) something happens to a request, if it may be traced; else 0."""
+    return time.monotonic_ns() if data_plane.traces.on else 0
 
 
 def let_go(request: InferRequest) -> None:
@@ -107,10 +118,10 @@ def finish(request: InferRequest, response: InferResponse, accept_encoding: str 
     return Answer(status.OK, buffers, sum(map(len, buffers)), header_length)
 
 
-def failure(error: BaseException) -> Answer:
+def failure(error: BaseException, request_id: str = "") -> Answer:
     """The answer that says what went wrong. What is no ServerError is our own mistake: logged, and told as 500."""
     if not isinstance(error, ServerError):
-        log.error("an inference request failed", exc_info=error)
+        log.error("an inference request failed [%s]", single(request_id), exc_info=error)
         body = status.error_body("internal error: see the server's log")
         return Answer(status.INTERNAL_SERVER_ERROR, [body], len(body))
     if isinstance(error, DecoupledError):

@@ -38,7 +38,9 @@ class Infer(Handler):
         """`/v2/models/{name}[/versions/{version}]/infer`."""
         version = parse_version(version)
         get = self.request.headers.get
-        headers = InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"))
+        headers = InferHeaders(
+            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), get("traceparent")
+        )
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
             self.data_plane.check(name, version)
@@ -48,8 +50,11 @@ class Infer(Handler):
             headers = headers._replace(content_encoding=None)
             if self.gone:
                 return
+        began = infer.now_if_traced(self.data_plane)
         request = infer.read(self.data_plane, name, version, headers, body, None, self.rest.limits)
-        self.running = self.data_plane.infer(request)
+        received = (began, infer.now_if_traced(self.data_plane)) if began else ()
+        self.running = self.data_plane.infer(request, "HTTP", received)
+        self.note(request.id)
         try:
             response = await self.running
         except CancelledError:

@@ -13,6 +13,8 @@ from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.answer import relay
 from pyserver.model.stream import Item
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.payload import Reply, Ticket
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
@@ -65,6 +67,8 @@ class Planes:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.alive = True
+        self.log = Log()
+        self.traces = Traces()
         self.requests: list[InferRequest] = []
         self.leases: list[Lease] = []
         self.held: list[tuple[asyncio.Future[InferResponse], InferRequest]] = []
@@ -133,7 +137,7 @@ class Planes:
             self.loop.call_soon(self.answer, future, request)
         return future
 
-    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+    def submit(self, request: InferRequest, reply: Reply, *received: object) -> Ticket:
         return relay(self.infer(request), reply)
 
     def infer_stream(self, request: InferRequest) -> "FutureStream":

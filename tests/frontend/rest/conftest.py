@@ -15,6 +15,8 @@ from pyserver.frontend.address import listen
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.server import RestServer, limits_of
 from pyserver.model.answer import relay
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.payload import Reply, Ticket
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
@@ -25,6 +27,8 @@ class FakeDataPlane:
 
     def __init__(self) -> None:
         self.alive = True
+        self.log = Log()
+        self.traces = Traces()
         self.is_ready = True
         self.requests: list[InferRequest] = []
         self.futures: list[asyncio.Future[InferResponse]] = []
@@ -66,7 +70,7 @@ class FakeDataPlane:
             raise invalid(f"requested model '{name}' is not available")
         return [{"name": name, "version": version}]
 
-    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+    def infer(self, request: InferRequest, *received: object) -> asyncio.Future[InferResponse]:
         if self.error is not None:
             raise self.error
         self.requests.append(request)
@@ -77,7 +81,7 @@ class FakeDataPlane:
         self.arrived.set()
         return future
 
-    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+    def submit(self, request: InferRequest, reply: Reply, *received: object) -> Ticket:
         return relay(self.infer(request), reply)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from pyserver.frontend.rest.infer import Answer
@@ -51,7 +52,7 @@ class Outbound:
     def expect(self, head: Head | None) -> Waiting:
         """A place in the queue of answers for the one to the request of `head`."""
         lane = self._lane
-        waiting = Waiting(self, head, 0.0 if lane.access_log is None else lane.loop.time())
+        waiting = Waiting(self, head, 0.0 if lane.access_log is None else monotonic())
         self.queue.append(waiting)
         return waiting
 
@@ -99,7 +100,8 @@ class Outbound:
             if response is not None:
                 self._done_with(response)
         if self._lane.access_log is not None and head is not None:
-            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, waiting.started)
+            asked = "" if waiting.request is None else waiting.request.id
+            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, waiting.started, asked)
         if not keep:
             self._owner.linger()
 

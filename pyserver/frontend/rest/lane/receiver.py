@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyserver.errors import ServerError
-from pyserver.frontend.rest.infer import failure, read
+from pyserver.frontend.rest.infer import failure, now_if_traced, read
 from pyserver.frontend.rest.lane.answer import CONTINUE
 from pyserver.frontend.rest.lane.body import LARGE, Body, GatheredBody, PlacedBody, StreamedBody, ordinary_memory
 from pyserver.frontend.rest.lane.exchange import Exchange
@@ -229,7 +230,7 @@ class Receiver(asyncio.BufferedProtocol):
         assert head is not None
         if self._exchange is not None:
             self._busy = True
-            self._started = self.loop.time()
+            self._started = monotonic()
             self._exchange.end()
             return
         content = body.content()
@@ -243,10 +244,12 @@ class Receiver(asyncio.BufferedProtocol):
         assert head.infer is not None
         waiting = outbound.expect(head)
         try:
+            began = now_if_traced(data_plane)
             request = waiting.request = read(
                 data_plane, head.model_name, head.model_version, head.infer, body, lease, self._limits
             )
-            waiting.asked(data_plane.submit(request, waiting))
+            received = (began, now_if_traced(data_plane)) if began else ()
+            waiting.asked(data_plane.submit(request, waiting, "HTTP", received))
         except Exception as error:
             waiting.outcome = failure(error)
             outbound.give()

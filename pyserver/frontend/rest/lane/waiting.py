@@ -25,7 +25,7 @@ class Waiting:
     """The `pyserver.payload.Reply` to a request: `outcome` is None until there is an answer.
 
     It goes from the stub's message to the client's socket without a turn of the loop between. `head` is None for what
-    was no request; `started` is the loop's time when it came, 0 where nobody logs it.
+    was no request; `started` is the monotonic time when it came, 0 where nobody logs it.
     """
 
     __slots__ = ("_queue", "_ticket", "head", "outcome", "request", "started")
@@ -70,7 +70,7 @@ class Waiting:
         try:
             return finish(self.request, response, None)
         except Exception as error:
-            return failure(error)
+            return failure(error, self.request.id)
 
     def let_go(self) -> None:
         """The request's memory is not needed any more."""

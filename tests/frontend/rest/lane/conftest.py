@@ -22,6 +22,8 @@ from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
 from pyserver.model.answer import relay
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.types import InferRequest, InferResponse, Tensor
 
 
@@ -51,6 +53,8 @@ class EchoPlane:
 
     def __init__(self) -> None:
         self.leases = 0
+        self.log = Log()
+        self.traces = Traces()
         self.reserved = 0
         self.lends = True
         self.hold = False
@@ -84,7 +88,7 @@ class EchoPlane:
             loop.call_soon(self.answer)
         return future
 
-    def submit(self, request: InferRequest, reply: payload.Reply) -> payload.Ticket:
+    def submit(self, request: InferRequest, reply: payload.Reply, *received: object) -> payload.Ticket:
         future = self.infer(request)
         if not self.at_once:
             return relay(future, reply)
