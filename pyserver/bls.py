@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyserver.errors import ServerError, invalid, unavailable, unsupported
+from pyserver.instance.log_levels import LogLevels
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.cycles import cycle
 from pyserver.model.registry import Registry
@@ -24,6 +25,7 @@ class ModelServices:
     def __init__(self, registry: Registry, metrics: CustomMetrics) -> None:
         self._registry = registry
         self._metrics = metrics
+        self.log_levels = LogLevels()
 
     def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None) -> Stream:
         """Start the call; errors are told as Triton tells the caller, with the code of their kind."""

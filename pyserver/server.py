@@ -18,6 +18,7 @@ from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.instance.log_levels import heard
 from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
@@ -69,6 +70,8 @@ class Server:
         metrics = CustomMetrics()
         self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics, self._cache)
         services = ModelServices(self._registry, metrics)
+        self.log_levels = services.log_levels
+        self.log_levels.change(heard(settings.log_verbose, settings.log_info, settings.log_warning, settings.log_error))
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),

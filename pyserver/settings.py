@@ -108,6 +108,10 @@ class Settings:
     default_queue_timeout_secs: float = flag(
         0.0, "how long a request may wait where its model's queue policy doesn't say; 0 for ever", "limits", "SECONDS"
     )
+    max_execution_secs: float = flag(
+        0.0, "how long one execute may take before its process is ended; a model's MAX_EXECUTION_SECS counts for more;"
+        " 0 for ever", "limits", "SECONDS"
+    )  # fmt: skip
     rate_limit: str = flag(
         "off", "execution_count: instances execute in turns, and while they hold the resources they name", "limits",
         choices=("off", "execution_count"),
