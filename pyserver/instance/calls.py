@@ -108,7 +108,8 @@ class Calls:
             elif kind == messages.CANCEL:
                 self._on_cancel(_key(unpack_json(record[1])))
             elif kind == messages.CONTROL:
-                self._start(self._control(unpack_json(record[1])))
+                asked = unpack_json(record[1])
+                self._start(self._control(_key(asked), asked))
             elif self._probe is not None and not self._probe.done():
                 self._probe.set_result(unpack_json(record[1]))
         return True
@@ -205,8 +206,8 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _control(self, asked: dict[str, Any]) -> None:
-        said: dict[str, Any] = {"key": _key(asked)}
+    async def _control(self, key: int, asked: dict[str, Any]) -> None:
+        said: dict[str, Any] = {"key": key}
         if self._caller is None:
             return  # it died meanwhile
         try:
