@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from tritonclient import grpc as triton_grpc
 from tritonclient.grpc import service_pb2 as pb
@@ -105,7 +106,7 @@ def test_what_grpc_may_not_send(serve: Serve, tmp_path: Path, nothing_left_behin
     with client(server) as over_grpc:
         for says, parameters in bad.items():
             request = pb.RepositoryModelLoadRequest(model_name="sent", parameters=parameters)
-            with pytest.raises(Exception, match=says) as failure:
+            with pytest.raises(grpc.RpcError, match=says) as failure:
                 over_grpc._client_stub.RepositoryModelLoad(request)
             assert failure.value.code().name == "INVALID_ARGUMENT", failure.value
         with pytest.raises(InferenceServerException, match="name"):

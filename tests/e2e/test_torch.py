@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import grpc
 import numpy as np
 import pytest
 from tritonclient import grpc as triton_grpc
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
 
 from tests.conftest import Serve
 from tests.support.repositories import write_model
@@ -103,9 +106,14 @@ def test_every_type_there_and_back(server: ServerProcess, length: int) -> None:
 
 
 def test_bfloat16_which_numpy_has_not(server: ServerProcess) -> None:
-    values = np.array([1, 2.5, -3], np.float32)
-    result = infer(server, BF16=("BF16", values))
-    assert result.as_numpy("BF16_OUT").tolist() == [2, 5, -6]
+    """1, 2.5 and -3: the upper halves of their 32-bit floats."""
+    asked = pb.ModelInferRequest(model_name="through_torch")
+    asked.inputs.add(name="BF16", datatype="BF16", shape=[3])
+    asked.raw_input_contents.append(bytes.fromhex("803f 2040 40c0"))
+    with grpc.insecure_channel(server.grpc) as channel:
+        answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(asked)
+    assert [(output.name, output.datatype) for output in answer.outputs] == [("BF16_OUT", "BF16")]
+    assert answer.raw_output_contents[0] == bytes.fromhex("0040 a040 c0c0")
 
 
 def test_what_cannot_be_handed_over_says_why(server: ServerProcess) -> None:
