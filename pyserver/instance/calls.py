@@ -126,7 +126,7 @@ class Calls:
                 raise unwanted(request.model_name)
             given_us, request.timeout_us = request.timeout_us, time_left(works_for, request.timeout_us, self._clock())
             waiting = self._caller if blocks else None
-            stream = self._services.infer(request, said.get("decoupled") is True, waiting)
+            stream = self._services.infer(request, said.get("decoupled") is True, waiting, said.get("trace_id"))
         except ServerError as error:
             self._refuse(key, error)
             return

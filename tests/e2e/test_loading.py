@@ -184,7 +184,7 @@ def test_a_model_killed_while_it_loads_leaves_no_semaphore(serve: Serve, tmp_pat
         loading = pool.submit(ask, server, "POST", "/v2/repository/models/holding/load")
         held = [Path(f"/dev/shm/sem.{name[1:]}") for name in server.wait_log("holds /mp-").split()[-2:]]
         assert all(path.exists() for path in held)
-        (stub,) = [pid for pid in proc.children(server.pid) if "holding" in proc.command_line(pid)]
+        (stub,) = proc.stubs(server.pid)
         if how == "SIGTERM":
             server.stop()
         elif how == "SIGKILL":
