@@ -61,6 +61,8 @@ class InferRequest:
     holds one tensor without name, datatype and shape, which `Model` deduces.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `empty_final` asks for a message of its own where a stream ends without a last response.
+    `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
+    asks: nothing is begun for it from then on, whatever the model's own policy says.
     """
 
     model_name: str
@@ -77,6 +79,7 @@ class InferRequest:
     flags: int = 0
     lease: Lease | None = None
     empty_final: bool = False
+    deadline_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -85,8 +85,9 @@ class GraphExecutor:
             run.cancel()
 
     def withdraw(self, pending: Pending) -> bool:
-        """What was taken has begun."""
-        return False
+        """As `cancel`, unless all of its steps have begun."""
+        run = self._runs.get(pending)
+        return run is not None and run.withdraw()
 
     def ahead(self) -> list[Pending]:
         """Nothing: what was taken has begun."""

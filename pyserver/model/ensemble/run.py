@@ -11,7 +11,11 @@ from pyserver.errors import ErrorCode, ServerError, internal, invalid
 from pyserver.model.ensemble.plan import fitted
 from pyserver.payload import Payload, Timing
 from pyserver.scheduler.graph import Progress
+from pyserver.scheduler.policy import MICROSECOND, QueuePolicy
+from pyserver.scheduler.queue import late
 from pyserver.types import InferRequest, InferResponse, Lease, Parameter, Tensor
+
+NO_POLICY = QueuePolicy()
 
 if TYPE_CHECKING:
     from pyserver.model.ensemble.executor import GraphExecutor
@@ -35,11 +39,14 @@ class Leases:
 class Run:
     """Runs the only request of `payload`. How it went is told to the payload's owner from the event loop."""
 
-    __slots__ = ("_answers", "_course", "_executor", "_futures", "_over", "_payload", "_progress", "_request",
-                 "_started_ns", "_tensors")  # fmt: skip
+    __slots__ = ("_answers", "_begun", "_course", "_deadline_ns", "_executor", "_futures", "_over", "_payload",
+                 "_progress", "_request", "_started_ns", "_tensors")  # fmt: skip
 
     def __init__(self, executor: GraphExecutor, payload: Payload) -> None:
-        request = payload.pendings[0].request
+        pending = payload.pendings[0]
+        request = pending.request
+        self._deadline_ns = NO_POLICY.deadline(pending.arrived_ns, request.timeout_us, request.deadline_ns)
+        self._begun = 0
         self._executor = executor
         self._payload = payload
         self._request = request
@@ -68,11 +75,20 @@ class Run:
         """Nobody waits for the answer: neither do we for those of the steps."""
         self._end(ServerError(ErrorCode.CANCELLED, f"request to ensemble '{self._executor.model}' was cancelled"))
 
+    def withdraw(self) -> bool:
+        """As `cancel`, unless every step has begun, and nothing is told: whether it is so."""
+        if self._over or self._begun == len(self._course.waits):
+            return False
+        self._stop()
+        self._executor.loop.call_soon(self._tell, None)
+        return True
+
     def start(self, number: int) -> None:
         """Run a step, whose turn it is."""
         if self._over:
             self._executor.leave(number)
             return
+        self._begun += 1
         try:
             future = self._executor.infer(number, self._step_request(number))
         except Exception as error:
@@ -84,6 +100,8 @@ class Run:
 
     def _step_request(self, number: int) -> InferRequest:
         whole, step = self._request, self._course.steps[number]
+        if 0 < self._deadline_ns <= self._executor.clock():
+            raise late(step.model, "before the turn of model")
         ranks = self._executor.ranks[number]
         inputs = []
         for theirs, ours in step.inputs:
@@ -102,15 +120,14 @@ class Run:
             timeout_us=self._time_left(),
             correlation_id=whole.correlation_id,
             flags=whole.flags,
+            deadline_ns=self._deadline_ns,
         )
 
     def _time_left(self) -> int:
-        """What is left of the request's time-out (microseconds; 0 if it has none, at least 1 if it has)."""
-        timeout = self._request.timeout_us
-        if not timeout:
+        """What is left until the request's deadline (microseconds; 0 if it has none, at least 1 if it has)."""
+        if not self._deadline_ns:
             return 0
-        spent_ns = self._executor.clock() - self._payload.pendings[0].arrived_ns
-        return max(1, timeout - spent_ns // 1000)
+        return max(1, (self._deadline_ns - self._executor.clock()) // MICROSECOND)
 
     def _heard(self, number: int, future: asyncio.Future[InferResponse]) -> None:
         if future.cancelled():
@@ -188,8 +205,11 @@ class Run:
 
     def _end(self, error: ServerError) -> None:
         """It has failed: stop what runs, give everything back, and say so."""
-        if self._over:
-            return
+        if not self._over:
+            self._stop()
+            self._executor.loop.call_soon(self._tell, error)
+
+    def _stop(self) -> None:
         self._over = True
         for future in list(self._futures.values()):
             future.cancel()
@@ -197,12 +217,12 @@ class Run:
         for answer in answers.values():
             answer.release()
         self._tensors.clear()
-        self._executor.loop.call_soon(self._tell, error)
 
-    def _tell(self, error: ServerError) -> None:
+    def _tell(self, error: ServerError | None) -> None:
         owner = self._payload.owner
         self._executor.forget(self._payload)
-        owner.failed(self._payload.pendings[0], error)
+        if error is not None:
+            owner.failed(self._payload.pendings[0], error)
         owner.executed(self._payload, None)
 
 
