@@ -128,7 +128,7 @@ class Model:
         return self.config_json
 
     def cache_with(self, cache: Cache) -> None:
-        """Look requests up in `cache` before they are scheduled; streams are not looked up."""
+        """Look requests up in `cache` before they are scheduled. Not for models that give any number of responses."""
         self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
         self.cached.renew(self.identity)
 
@@ -142,6 +142,10 @@ class Model:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
         rows = self._signature.check(request)
         stream = Stream(self)
+        if self.cached is not None:
+            self.streams.add(stream)
+            stream.follow(self.cached.infer(request, rows), request.id)
+            return stream
         nbytes = sum(len(tensor.data) for tensor in request.inputs)
         stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
         self.streams.add(stream)
@@ -166,7 +170,10 @@ class Model:
     def abandon(self, stream: Stream) -> None:
         """Nobody reads `stream` any more."""
         self.streams.discard(stream)
-        self.scheduler.cancel(stream.pending)
+        if stream.followed is not None:
+            stream.followed.cancel()
+        else:
+            self.scheduler.cancel(stream.pending)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyserver.errors import ServerError
+from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.payload import Pending
 from pyserver.types import InferResponse
 
@@ -33,6 +33,7 @@ class Stream:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.pending: Pending
+        self.followed: asyncio.Future[InferResponse] | None = None
         self.ended = False
         self.cancelled = False
         self.count = 0
@@ -40,6 +41,25 @@ class Stream:
         self._listener: Callable[[Item], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._read_last = False
+
+    def follow(self, future: asyncio.Future[InferResponse], request_id: str) -> None:
+        """Its only response is that of `future`, from the cache or not; cancelling the stream cancels the future."""
+        self.followed = future
+        future.add_done_callback(lambda done: self._followed(done, request_id))
+
+    def _followed(self, future: asyncio.Future[InferResponse], request_id: str) -> None:
+        self.model.streams.discard(self)
+        if future.cancelled():
+            self._refuse(ServerError(ErrorCode.CANCELLED, "the request was cancelled"), request_id)
+        elif (error := future.exception()) is not None:
+            found = error if isinstance(error, ServerError) else internal(f"unexpected error: {error!r}")
+            self._refuse(found, request_id)
+        else:
+            self._pass(future.result(), True)
+
+    def _refuse(self, error: ServerError, request_id: str) -> None:
+        model = self.model
+        self._pass(InferResponse(model.name, str(model.version), request_id, error=error), True)
 
     def listen(self, listener: Callable[[Item], None]) -> None:
         """Have `listener` called with every item, those that have come at once."""
@@ -79,6 +99,9 @@ class Stream:
     def answer(self, response: InferResponse, final: bool) -> None:
         """Take a response."""
         self.model.streamed(self, response, final)
+        self._pass(response, final)
+
+    def _pass(self, response: InferResponse, final: bool) -> None:
         if final:
             self.ended = True
         if self.cancelled:
