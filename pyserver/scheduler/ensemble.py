@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyserver.errors import ServerError
-from pyserver.payload import Payload, Pending, Timing
+from pyserver.errors import ErrorCode, ServerError
+from pyserver.payload import Pending
 from pyserver.scheduler.direct import DirectScheduler
 from pyserver.scheduler.queue import late
 from pyserver.scheduler.scheduler import Scheduler
@@ -16,14 +16,18 @@ class EnsembleScheduler(DirectScheduler):
         """As any scheduler's, always by way of the queue, which knows the deadlines."""
         Scheduler.submit(self, pending)
 
-    def executed(self, payload: Payload, timing: Timing | None) -> None:
-        """As any scheduler's; what a step gave up when the request's time was over was rejected."""
-        (pending,) = payload.pendings
+    def failed(self, pending: Pending, error: ServerError) -> None:
+        """As any scheduler's; counted as cancelled if nobody waits, as rejected if a step gave it up for its time."""
         now = self._clock()
-        if timing is None and pending.payload is payload and not pending.cancelled and 0 < pending.deadline_ns <= now:
-            self._observer.rejected(pending, now)
-            pending.payload = None
-        super().executed(payload, timing)
+        if pending.payload is not None:
+            over = 0 < pending.deadline_ns <= now and error.code is ErrorCode.UNAVAILABLE
+            if pending.cancelled:
+                pending.payload = None
+                self._observer.cancelled(pending, now)
+            elif over:
+                pending.payload = None
+                self._observer.rejected(pending, now)
+        super().failed(pending, error)
 
     def _late(self) -> ServerError:
         return late(self._model, "before all steps had begun of ensemble")

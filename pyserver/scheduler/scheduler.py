@@ -112,6 +112,10 @@ class Scheduler:
         """An executor that had no room may have some now."""
         self._pump(self._clock())
 
+    def tell(self, observer: Observer) -> None:
+        """`observer` counts from now on."""
+        self._observer = observer
+
     def close(self, error: ServerError) -> None:
         """Refuse what comes from now on with `error`; what was accepted still runs."""
         self._closed = error

@@ -10,7 +10,12 @@ from typing import Any
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
 from pyserver.model.model import Model
+from pyserver.model.statistics import Statistics
+from pyserver.model.stream import Stream
+from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Pending
+from pyserver.proto.model_config import ModelConfig
+from pyserver.repository import document
 from pyserver.scheduler.policy import Limits
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -24,8 +29,9 @@ class Ensemble(Model):
         self.steps: list[Model] = []
         per_step = config.ensemble_scheduling.max_inflight_requests
         self._runs = GraphExecutor(
-            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step, clock
-        )
+            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step,
+            self._stream_step, clock,
+        )  # fmt: skip
         self.scheduler.add(self._runs)
 
     @property
@@ -61,11 +67,24 @@ class Ensemble(Model):
             return
         self.unlink()
         self.steps = list(models)
+        self._follow(any(model.decoupled for model in models))
+        self.graph.streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
         for model in models:
             model.users.add(self)
         self._runs.ranks = [ranks(model.config) for model in models]
         if self.cached is not None:
             self.cached.renew(self.identity)
+
+    def _follow(self, decoupled: bool) -> None:
+        """With a step that may answer any number of times it is such a model itself, and says so."""
+        if decoupled == self.decoupled:
+            return
+        config = ModelConfig()
+        config.CopyFrom(self.config)
+        config.model_transaction_policy.decoupled = self.decoupled = decoupled
+        self.config, self.config_json = config, document.to_json(config)
+        self.statistics = StreamStatistics() if decoupled else Statistics()
+        self.scheduler.tell(self.statistics)
 
     @property
     def identity(self) -> str:
@@ -86,3 +105,6 @@ class Ensemble(Model):
 
     def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
         return self.steps[number].infer(request)
+
+    def _stream_step(self, number: int, request: InferRequest) -> Stream:
+        return self.steps[number].infer_stream(request)
