@@ -124,7 +124,7 @@ def test_whoever_goes_stops_the_stream(server: ServerProcess) -> None:
     )
 
 
-@pytest.mark.ours
+@pytest.mark.heavy
 async def test_a_slow_reader_holds_the_streaming_step_up(server: ServerProcess) -> None:
     reader, writer = await asyncio.open_connection(*server.http.split(":"))
     body = b'{"IN": [6]}'
