@@ -118,7 +118,11 @@ class Model:
         answer.abandon = self.scheduler.cancel
         if self._signature.reshapes:
             answer.restore = self._signature.restore
-        self.scheduler.submit(pending)
+        try:
+            self.scheduler.submit(pending)
+        except BaseException:
+            answer.pending = None  # or what was refused would be kept until the collector comes by
+            raise
         self.statistics.touch()
         return answer
 
@@ -147,12 +151,13 @@ class Model:
             stream.follow(self.cached.infer(request, rows), request.id)
             return stream
         nbytes = sum(len(tensor.data) for tensor in request.inputs)
-        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        pending = stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
         self.streams.add(stream)
         try:
-            self.scheduler.submit(stream.pending)
+            self.scheduler.submit(pending)
         except BaseException:
             self.streams.discard(stream)
+            stream.pending = None
             raise
         self.statistics.touch()
         return stream
@@ -161,7 +166,7 @@ class Model:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""
         if self._signature.reshapes:
             self._signature.restore(response.outputs)
-        if self.decoupled:
+        if self.decoupled and stream.pending is not None:
             self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
         stream.count += 1
         if final:
@@ -172,7 +177,7 @@ class Model:
         self.streams.discard(stream)
         if stream.followed is not None:
             stream.followed.cancel()
-        else:
+        elif stream.pending is not None:
             self.scheduler.cancel(stream.pending)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
