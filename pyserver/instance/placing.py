@@ -54,10 +54,9 @@ def place_one(memory: RequestMemory, request: InferRequest) -> tuple[int, Window
 def place_all(memory: RequestMemory, requests: Sequence[InferRequest]) -> Placed:
     """Copy what is not in the arena already: all requests' values of one input adjacent, then those of the next."""
     blocks = [_block(memory, request) for request in requests]
-    if not any(blocks) and all([len(request.inputs) == 1 for request in requests]):
-        name = requests[0].inputs[0].name
-        if all([request.inputs[0].name == name for request in requests]):
-            return _place_column(memory, [request.inputs[0].data for request in requests])
+    only = {request.inputs[0].name if len(request.inputs) == 1 else "" for request in requests}
+    if len(only) == 1 and "" not in only and not any(blocks):
+        return _place_column(memory, [request.inputs[0].data for request in requests])
     return _place_columns(memory, requests, blocks)
 
 

@@ -78,7 +78,7 @@ class Graph:
         return sorted(needed)
 
     def side_by_side(self, streams: frozenset[int]) -> tuple[int, int] | None:
-        """Two steps of `streams` neither of which reads, directly or not, what the other one makes, if there are any."""
+        """Two steps of `streams` neither of which needs what the other one makes, if there are any."""
         for one in sorted(streams):
             for other in sorted(streams - {one}):
                 if not self.leads(one, other) and not self.leads(other, one):
@@ -121,7 +121,7 @@ class Way:
 
 
 class Course:
-    """The steps that certain tensors need beside those `given`. Belongs to no request: `Progress` is one request's way through it.
+    """The steps that certain tensors need beside those `given`. Of no request: `Progress` is one's way through it.
 
     By step: `asked` has the pairs of those of its outputs that somebody reads or wants, `requested` their names as a
     request says them, `waits` how many tensors of other steps it reads; `first` are the steps that read none.

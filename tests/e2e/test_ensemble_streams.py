@@ -37,7 +37,8 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor("Y", (10 * a + more).astype(np.int32))])
 """
 TIMES_CONFIG = (
-    'backend: "python" instance_group { count: 3 kind: KIND_CPU } input { name: "A" data_type: TYPE_INT32 dims: [ -1 ] }'
+    'backend: "python" instance_group { count: 3 kind: KIND_CPU }'
+    ' input { name: "A" data_type: TYPE_INT32 dims: [ -1 ] }'
     ' input { name: "B" data_type: TYPE_INT32 dims: [ -1 ] optional: true }'
     ' output { name: "Y" data_type: TYPE_INT32 dims: [ -1 ] }'
 )
@@ -128,7 +129,9 @@ def test_whoever_goes_stops_the_stream(server: ServerProcess) -> None:
 async def test_a_slow_reader_holds_the_streaming_step_up(server: ServerProcess) -> None:
     reader, writer = await asyncio.open_connection(*server.http.split(":"))
     body = b'{"IN": [6]}'
-    writer.write(b"POST /v2/models/bare/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    writer.write(
+        b"POST /v2/models/bare/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
     await reader.readexactly(100)
     before = -1
     async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""Many times more requests than a model can answer: what it answers stays as much, memory stays flat, all is counted."""
+"""Ten times more requests than a model can answer: it answers as many as ever, memory stays flat, all is counted."""
 
 from __future__ import annotations
 

@@ -158,9 +158,7 @@ async def test_no_step_begins_when_the_time_is_over() -> None:
     await turn()
     assert not models.open
     (error,) = owner.errors
-    assert error.message == (
-        "in ensemble 'E', step 'last': Request timeout expired before the turn of model 'last'"
-    )
+    assert error.message == "in ensemble 'E', step 'last': Request timeout expired before the turn of model 'last'"
     assert [lease.released for lease in models.leases] == [1]
 
 

@@ -91,7 +91,7 @@ class Links:
 
 
 def _check_streams(ensemble: Ensemble, models: list[Model]) -> None:
-    """Two steps that answer any number of times each have to follow one another: which answers belong together?"""
+    """Steps that answer any number of times have to follow one another: of two others no answers belong together."""
     streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
     pair = ensemble.graph.side_by_side(streams)
     if pair is not None:

@@ -1,4 +1,4 @@
-"""One way through the steps of a course: each is started as its inputs come, memory is given back as soon as it may be."""
+"""One way through the steps of a course: each started as its inputs come, memory given back as soon as it may be."""
 
 from __future__ import annotations
 
@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 class Passage:
     """Runs the steps of `course` for the request of `run`; then `passed` is called, or `failed`, from the event loop.
 
-    `tensors` are those there are, by their names in the ensemble, `answers` those of steps that are still needed. `lease`
-    is what it holds of what came before it. A step's error is told by `failed`.
+    `tensors` are those there are, by their names in the ensemble, `answers` those of steps that are still needed.
+    `lease` is what it holds of what came before it.
     """
 
-    __slots__ = ("_course", "_failed", "_futures", "_over", "_passed", "_progress", "_run", "answers", "lease", "tensors")
+    __slots__ = (
+        "_course",
+        "_failed",
+        "_futures",
+        "_over",
+        "_passed",
+        "_progress",
+        "_run",
+        "answers",
+        "lease",
+        "tensors",
+    )
 
     def __init__(
         self,

@@ -11,7 +11,6 @@ from pyserver.model.ensemble.leases import Shared, as_one, leases_of
 from pyserver.model.ensemble.passage import Passage
 from pyserver.model.ensemble.plan import fitted
 from pyserver.payload import Payload, Timing
-from pyserver.scheduler.graph import Way
 from pyserver.scheduler.policy import MICROSECOND, QueuePolicy
 from pyserver.scheduler.queue import late
 from pyserver.types import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
@@ -85,9 +84,7 @@ class Run:
         """`part` is over."""
         self._parts.discard(part)
 
-    def step_request(
-        self, number: int, tensors: dict[str, Tensor], requested: list[RequestedOutput]
-    ) -> InferRequest:
+    def step_request(self, number: int, tensors: dict[str, Tensor], requested: list[RequestedOutput]) -> InferRequest:
         """The request to a step's model; ServerError (UNAVAILABLE) when the time of the whole is over."""
         whole, step, executor = self._request, self.executor.graph.steps[number], self.executor
         if 0 < self._deadline_ns <= executor.clock():
