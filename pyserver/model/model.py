@@ -12,6 +12,7 @@ from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
+from pyserver.model import tracing
 from pyserver.model.answer import Answer
 from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
@@ -20,6 +21,7 @@ from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
+from pyserver.model.tracing import TracingObserver
 from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
@@ -68,6 +70,7 @@ class Model:
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
+        self._traced: TracingObserver | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
         self.memory = memory
@@ -126,6 +129,11 @@ class Model:
         self.statistics.touch()
         return answer
 
+    def watch_traces(self) -> None:
+        """From now on requests may be traced: their traces hear of what the scheduler does."""
+        if self._traced is None:
+            self._traced = self.scheduler.observer = TracingObserver(self.statistics)
+
     @property
     def identity(self) -> str:
         """What its answers depend on, as far as configurations say it."""
@@ -148,7 +156,10 @@ class Model:
         stream = Stream(self)
         if self.cached is not None:
             self.streams.add(stream)
-            stream.follow(self.cached.infer(request, rows), request.id)
+            future = self.cached.infer(request, rows)
+            if request.trace is not None:
+                tracing.follow(request.trace, future, "")
+            stream.follow(future, request.id)
             return stream
         nbytes = sum(len(tensor.data) for tensor in request.inputs)
         pending = stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
@@ -166,9 +177,14 @@ class Model:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""
         if self._signature.reshapes:
             self._signature.restore(response.outputs)
-        if self.decoupled and stream.pending is not None:
-            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+        pending = stream.pending
+        assert pending is not None, "there is one until the last response"
+        if self.decoupled:
+            self.statistics.streamed(stream.count, pending, response, final, self._clock())
         stream.count += 1
+        trace = pending.request.trace
+        if trace is not None:
+            tracing.streamed(trace, response, final)
         if final:
             self.streams.discard(stream)
 

@@ -7,6 +7,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
+from pyserver.model import tracing
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
 from pyserver.model.model import Model
@@ -84,7 +85,7 @@ class Ensemble(Model):
         config.model_transaction_policy.decoupled = self.decoupled = decoupled
         self.config, self.config_json = config, document.to_json(config)
         self.statistics = StreamStatistics() if decoupled else Statistics()
-        self.scheduler.tell(self.statistics)
+        self._traced, self.scheduler.observer = None, self.statistics
 
     @property
     def identity(self) -> str:
@@ -104,7 +105,16 @@ class Ensemble(Model):
         self.unlink()
 
     def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
-        return self.steps[number].infer(request)
+        model = self.steps[number]
+        if request.trace is None:
+            return model.infer(request)
+        tracing.begin_child(request.trace, request, model)
+        future = model.infer(request)
+        tracing.follow(request.trace, future, "")
+        return future
 
     def _stream_step(self, number: int, request: InferRequest) -> Stream:
-        return self.steps[number].infer_stream(request)
+        model = self.steps[number]
+        if request.trace is not None:
+            tracing.begin_child(request.trace, request, model)
+        return model.infer_stream(request)

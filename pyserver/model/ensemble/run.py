@@ -107,6 +107,7 @@ class Run:
             timeout_us=self._time_left(),
             correlation_id=whole.correlation_id,
             flags=whole.flags,
+            trace=whole.trace,
             deadline_ns=self._deadline_ns,
         )
 
