@@ -18,6 +18,7 @@ from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
@@ -75,6 +76,7 @@ class Server:
         self._registry = Registry()
         kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
+        self._fork_servers = ForkServers() if settings.fork_stubs else None
         metrics = CustomMetrics()
         self.data_plane = DataPlane(
             self._registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces
@@ -83,7 +85,7 @@ class Server:
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
-            Loader(settings, time.monotonic_ns, services, self._cache),
+            Loader(settings, time.monotonic_ns, services, self._cache, self._fork_servers),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
             upload_limit=settings.http_max_body_size,
@@ -147,6 +149,8 @@ class Server:
             front.stop_accepting()
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        if self._fork_servers is not None:
+            self._fork_servers.close()
         if self._cache is not None:
             await self._cache.close()
         await asyncio.to_thread(self._traces.close)

@@ -44,6 +44,12 @@ class ModelSettings:
         GROUP,
         more="or its environment.yml, into an environment of its own",
     )
+    fork_stubs: bool = flag(
+        True,
+        "fork models' processes from one with numpy loaded",
+        GROUP,
+        more="they start at once and share its memory",
+    )
     model_load_thread_count: int = flag(0, "models that start at once; 0 for one a core", GROUP, "N")
     model_load_retry_count: int = flag(0, "how often to try again a load that failed", GROUP, "N")
     model_load_timeout_secs: float = flag(
