@@ -72,6 +72,7 @@ class Instance(Dispatcher):
         self.state = State.SPAWNED
         self.reason = ""
         self.on_change = on_change
+        self.python = ""
         self.calls: Calls | None = None
         self._services = services
         self._fork_servers = fork_servers
@@ -127,7 +128,8 @@ class Instance(Dispatcher):
             hello = await self._answer_of(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
-            log.info("%s: process %d, Python %s", self.name, self.pid, escaped(str(hello.get("python"))[:40]))
+            self.python = escaped(str(hello.get("python"))[:40])
+            log.info("%s: process %d, Python %s", self.name, self.pid, self.python)
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))
             config = (await self._answer_of(messages.LOADED, timeout)).get("config")
         except BaseException as error:
