@@ -67,6 +67,8 @@ class InferRequest:
     `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
     `metadata` is what came beside a gRPC message, where its engine tells it.
+    `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
+    asks: nothing is begun for it from then on, whatever the model's own policy says.
     """
 
     model_name: str
@@ -84,6 +86,7 @@ class InferRequest:
     lease: Lease | None = None
     empty_final: bool = False
     trace: Trace | None = None
+    deadline_ns: int = 0
     metadata: Sequence[tuple[str, str]] | None = None
 
 
