@@ -61,11 +61,14 @@ class InferRequest:
     (0 for the model's default) are the schedule-policy parameters. `correlation_id` is 0 or "" outside a sequence;
     `flags` is a mask of SEQUENCE_START and SEQUENCE_END. `parameters` holds the custom ones alone, in the order given.
     `raw_input` says that the body is the bare content of the model's only input (header length 0): `inputs` then
-    holds one tensor without name, datatype and shape, which `Model` deduces.
+    holds one tensor without name, datatype and shape, which `Model` deduces. `binary_output` says of a gRPC request
+    that its tensors came raw.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
     `metadata` is what came beside a gRPC message, where its engine tells it.
+    `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
+    asks: nothing is begun for it from then on, whatever the model's own policy says.
     """
 
     model_name: str
@@ -83,6 +86,7 @@ class InferRequest:
     lease: Lease | None = None
     empty_final: bool = False
     trace: Trace | None = None
+    deadline_ns: int = 0
     metadata: Sequence[tuple[str, str]] | None = None
 
 

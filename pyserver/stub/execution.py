@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
-from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
+from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, Windows, pack_answered, pack_executed
 from pyserver.ipc.words import EXECUTING
 from pyserver.stub import executing
 from pyserver.stub.failures import describe, full
@@ -19,6 +19,8 @@ _WRONG_COUNT = (
     "InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n"
 )
 _CANCELLED = "the request was cancelled before it was executed"
+_SENT_TOGETHER = 16
+"""Answers of a batch that go in one message: the server passes them on while the next ones are made."""
 _now = time.monotonic_ns
 
 
@@ -69,6 +71,7 @@ class Execution:
             for key, slot, layout, windows, extras in received
         ]
         executing.requests = requests
+        written = None
         started = _now()
         try:
             if self._execute is None:
@@ -77,15 +80,39 @@ class Execution:
             if type(returned) is not list:
                 returned = self._settled(returned, requests)
             executed = _now()
-            self._answer(requests, returned)
+            if len(requests) == 1:
+                written = self._written(requests[0], returned)
+            if written is None:
+                self._answer(requests, returned)
         except BaseException as error:
             executed = _now()
             self._fail(requests, error)
         executing.requests = ()
         done = _now()
         self.took_ns = took = executed - started
-        desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
+        if written is None:
+            desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
+        else:
+            times = (began, started - began, took, done - executed)
+            desk.outbox.put(pack_answered(payload, requests[0].key, *written, *times))
         return done
+
+    def _written(self, request: ReceivedRequest, responses: list[Any]) -> tuple[bytes, Windows] | None:
+        """Layout and windows of the answer to the only request of a payload, which leaves with the payload's times.
+
+        None for what is no ordinary answer: `_answer` says what that is.
+        """
+        response = responses[0] if len(responses) == 1 else None
+        if type(response) is not InferenceResponse or response._error is not None or response._parameters:
+            return None
+        if request.has_sender:
+            return None
+        try:
+            written = self._desk.answers.outputs(response, request.wanted)
+        except Exception:
+            return None
+        request.slot = 0
+        return written
 
     def _kept(self, received: Sequence[Request]) -> list[Request]:
         """Say of the requests that nobody waits for any more that they won't run; return the others."""
@@ -131,7 +158,9 @@ class Execution:
                 if not (response is None and (request.has_sender or again)):
                     raise Refusal(_NOT_A_RESPONSE.format(type(response)))
         put, answers = self._desk.outbox.put, self._desk.answers
-        for request, response in zip(requests, responses):
+        for row, (request, response) in enumerate(zip(requests, responses)):
+            if row and not row % _SENT_TOGETHER:
+                self._desk.outbox.flush()
             if response is not None:
                 if request.take():
                     put(answers.response(request.key, response, request.wanted))

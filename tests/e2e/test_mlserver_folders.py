@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from tritonclient import grpc as triton_grpc
+from tritonclient.utils import InferenceServerException
 
 from tests.conftest import Serve
 from tests.support.clients import ask, constant, index, infer_json, tensor
@@ -78,13 +81,27 @@ def test_both_kinds_side_by_side(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_settings_of_the_server(serve: Serve, tmp_path: Path) -> None:
-    write_settings(tmp_path, "settings.json", server_name="shop", server_version="7", extensions=["e"], http_port=1)
+    write_settings(
+        tmp_path, "settings.json", server_name="shop", server_version="7", extensions=["e"], http_port=1,
+        metrics_endpoint="/below/metrics", grpc_max_message_length=1000,
+    )  # fmt: skip
     write_echo(tmp_path / "echo", parallel_workers=2)
     server = serve(tmp_path, start=True, env={"MLSERVER_SERVER_NAME": "not-me"})
     assert ask(server, "GET", "/v2").json == {"name": "shop", "version": "7", "extensions": ["e"]}
     assert len(server.wait_lines(2, "process ", "echo_0")) == 2
     answer = infer_json(server, "echo", ONE).json
     assert (answer["outputs"][0]["data"], answer["model_name"]) == ([1.5], "echo")
+    status, page = server.get("/below/metrics", server.metrics)
+    named = 'model="echo",model_name="echo",model_version="",version="None"'
+    assert (status, f"model_infer_request_success_total{{{named}}} 1" in page.decode()) == (200, True)
+    assert server.get("/metrics", server.metrics)[0] == 404
+    large = {"inputs": [tensor("x", "FP32", [400], [0.5] * 400)]}
+    assert infer_json(server, "echo", large).status == 200
+    with triton_grpc.InferenceServerClient(server.grpc) as client:
+        wanted = triton_grpc.InferInput("x", [400], "FP32")
+        wanted.set_data_from_numpy(np.ones(400, np.float32))
+        with pytest.raises(InferenceServerException, match="larger than max"):
+            client.infer("echo", [wanted])
 
 
 def test_versions_and_their_names(serve: Serve, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_sound_requests(inputs, outputs, custom, id, version):
     for name, own in outputs.items():
         set_parameters(made.outputs.add(name=name).parameters, own)
     assert decode(made) == InferRequest(
-        model_name="m", model_version=version, id=id, binary_output=True, parameters=custom,
+        model_name="m", model_version=version, id=id, binary_output=bool(inputs), parameters=custom,
         inputs=[Tensor(name, kind, shape, data, own or None) for name, (kind, shape, data, own) in inputs.items()],
         outputs=[RequestedOutput(name, True, own or None) for name, own in outputs.items()] or None,
     )  # fmt: skip

@@ -224,7 +224,7 @@ class _Call(Call):
         self.error: ServerError | None = None
         self.trailers: Metadata = ()
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         if self.method.trailers is not None:
             self.trailers = self.method.trailers(result)
         if self.method.quick(result):

@@ -12,7 +12,7 @@ from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import health, native_engine, service
 from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
-from pyserver.frontend.grpc.engine import Engine, Options
+from pyserver.frontend.grpc.engine import MAX_MESSAGE, Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.frontend.grpc.native_engine import NativeEngine
 from pyserver.frontend.grpc.stream import model_stream_infer
@@ -35,7 +35,7 @@ class GrpcServer:
         self.port = settings.grpc_port
         self.engine = ""
         self._choice = settings.grpc_engine
-        self._options = Options(reuse_port=settings.reuse_grpc_port)
+        self._options = Options(reuse_port=settings.reuse_grpc_port, max_message=_max_message(settings))
         self._data_plane = data_plane
         self._access = AccessLog(settings.access_log, data_plane.log)
         self._control_plane = control_plane
@@ -90,3 +90,9 @@ def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -
     if name == "grpcio" or reason or (name == "auto" and exposed):
         return GrpcioEngine(bridge)
     return NativeEngine(bridge)
+
+
+def _max_message(settings: Settings) -> int:
+    """Bytes of the largest message: as MLServer's settings say where they do."""
+    said = settings.mlserver["grpc_max_message_length"] if settings.mlserver is not None else None
+    return MAX_MESSAGE if said is None or said < 0 else int(said)

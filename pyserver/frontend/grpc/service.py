@@ -18,6 +18,7 @@ from pyserver.types import InferRequest, InferResponse
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
+    from pyserver.payload import Reply, Ticket
 
 SERVICE = "inference.GRPCInferenceService"
 PREFIX = f"/{SERVICE}/"
@@ -50,10 +51,23 @@ def infer(data: DataPlane) -> Method:
             tell(request, data)
         return data.infer(request)
 
+    def submit(request: InferRequest, reply: Reply) -> Ticket:
+        if request.metadata is not None:
+            tell(request, data)
+        return data.submit(request, reply)
+
     return Method(
-        PREFIX + "ModelInfer", grpc_infer.decode, run, grpc_infer.encode, _is_quick, InferResponse.release, blame,
-        _attach, functools.partial(_trailers, data.name),
-    )  # fmt: skip
+        PREFIX + "ModelInfer",
+        grpc_infer.decode,
+        run,
+        grpc_infer.encode,
+        _is_quick,
+        InferResponse.release,
+        blame,
+        submit,
+        _attach,
+        functools.partial(_trailers, data.name),
+    )
 
 
 def infer_stream(data: DataPlane) -> Method:
@@ -63,7 +77,7 @@ def infer_stream(data: DataPlane) -> Method:
         tell(request, data, stream=True)
         return data.infer_stream(request)
 
-    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run)
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run, submit=None)
 
 
 def tell(request: InferRequest, data: DataPlane, stream: bool = False) -> None:
