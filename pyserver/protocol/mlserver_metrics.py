@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pyserver.protocol.metrics_text import histogram, labels, number
+from pyserver.protocol.metrics_text import labels
 
 NO_VERSION = "None"
 """What MLServer writes for a model without a version."""
