@@ -13,6 +13,7 @@ from pyserver.frontend.rest import generate, infer_handler, models, observing, r
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
+from pyserver.protocol.cors import Cors
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -59,7 +60,10 @@ class Exact(Matcher):
 class RestApplication(Application):
     """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients."""
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits) -> None:
+    def __init__(
+        self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits, cors: Cors | None = None
+    ) -> None:
+        self.cors = cors
         self.data_plane = data_plane
         self.control_plane = control_plane
         self.limits = limits
