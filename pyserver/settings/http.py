@@ -17,6 +17,7 @@ class HttpSettings:
     http_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", GROUP, "ADDRESS")
     http_port: int = flag(8000, "port; 0 for a free one", GROUP, "PORT")
     reuse_http_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", GROUP)
+    http_cors: str = flag("", "who may ask from a browser: JSON, the keys of MLServer's cors_settings", GROUP, "JSON")
     http_max_input_size: int = flag(
         64 * MEBIBYTE,
         "largest JSON text of a request, and JSON tensor",

@@ -123,7 +123,7 @@ def test_a_wrong_size_is_refused(client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         client.infer(request)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "has 12 bytes, expected 16" in caught.value.details()
+    assert "has 12 bytes, expected 16" in str(caught.value.details())
 
 
 def test_an_input_without_a_name_is_no_envelope(client: Client) -> None:

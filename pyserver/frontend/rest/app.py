@@ -13,6 +13,7 @@ from pyserver.frontend.rest import docs, generate, infer_handler, models, observ
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
+from pyserver.protocol.cors import Cors
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -67,7 +68,15 @@ class RestApplication(Application):
     `closing` turns true when the server takes its leave of its clients.
     """
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits, root_path: str = "") -> None:
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        control_plane: ControlPlane,
+        limits: Limits,
+        cors: Cors | None = None,
+        root_path: str = "",
+    ) -> None:
+        self.cors = cors
         self.data_plane = data_plane
         self.control_plane = control_plane
         self.limits = limits

@@ -53,20 +53,37 @@ class Handler(RequestHandler):
         self._chunks = 0
 
     def set_default_headers(self) -> None:
-        """Content-Type and Content-Length are all that a client gets."""
+        """Content-Type and Content-Length are all that a client gets, but for leave to read the answer."""
         for name in ("Server", "Date", "Content-Type"):
             self.clear_header(name)
+        origin = self.request.headers.get("Origin")
+        if origin and self.rest.cors is not None:
+            for name, value in self.rest.cors.headers(origin):
+                self.set_header(name, value)
 
     def compute_etag(self) -> str | None:
         """No Etag: nobody caches an answer of a model server."""
         return None
 
     def prepare(self) -> None:
-        """The headers are here: refuse a body that says it is too large before it is sent."""
+        """The headers are here: refuse a body that says it is too large before it is sent; answer a preflight."""
+        if self.request.method == "OPTIONS" and self._answers_preflight():
+            return
         size = self.request.headers.get("Content-Length", "0")
         if _NUMBER.fullmatch(size) and int(size) > self.rest.limits.max_body_size:
             self._early = True
             raise limits.body_too_large(int(size), self.rest.limits)
+
+    def _answers_preflight(self) -> bool:
+        get = self.request.headers.get
+        origin, method = get("Origin"), get("Access-Control-Request-Method")
+        if self.rest.cors is None or not origin or not method:
+            return False
+        code, headers, text = self.rest.cors.preflight(origin, method, get("Access-Control-Request-Headers", ""))
+        for name, value in headers:
+            self.set_header(name, value)
+        self.reply(text.encode(), "text/plain; charset=utf-8", code)
+        return True
 
     def data_received(self, chunk: bytes) -> None:
         """One more piece of the body."""

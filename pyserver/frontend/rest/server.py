@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.rest.app import RestApplication
+from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol.cors import parse
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +30,17 @@ class RestServer:
         self._access = AccessLog(settings.access_log, data_plane.log)
         data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
+        cors = parse(settings.http_cors)
         root_path = settings.mlserver["root_path"] if settings.mlserver is not None else ""
-        self._app = RestApplication(data_plane, control_plane, limits, root_path)
+        self._app = RestApplication(data_plane, control_plane, limits, cors, root_path)
         self._lane = LaneServer(
-            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port
+            self._app,
+            data_plane,
+            self.address,
+            settings.http_port,
+            limits,
+            reuse_port=settings.reuse_http_port,
+            divert=_from_a_browser if cors is not None else None,
         )
         self._log_answers()
 
@@ -63,6 +72,11 @@ class RestServer:
         late = await self._lane.drain(timeout)
         if late:
             log.warning("%d HTTP connections were still busy after %.1f seconds, and are cut off", late, timeout)
+
+
+def _from_a_browser(head: Head) -> bool:
+    """Whether a page asks: the application knows what it may."""
+    return any(name.lower() == b"origin" for name, _ in head.fields)
 
 
 def limits_of(settings: Settings) -> Limits:
