@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import logging
 import os
 import sys
@@ -93,6 +94,8 @@ def variables_of(theirs: ServerSettings) -> dict[str, str]:
         wanted["load_model"] = "*"
     if theirs.cache_enabled:
         wanted["cache_config"] = f"local,size={max(1, theirs.cache_size) * CACHED_ANSWER}"
+    if theirs.cors_settings is not None:
+        wanted["http_cors"] = json.dumps(theirs.cors_settings.model_dump(exclude_none=True))
     if theirs.tracing_server:
         wanted["trace_config"] = SEPARATOR.join([*TRACED, f"opentelemetry,url={_url(theirs.tracing_server)}"])
     return {PREFIX + name.upper(): _text(value) for name, value in wanted.items()}

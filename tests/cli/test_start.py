@@ -7,6 +7,7 @@ import pytest
 
 from pyserver.cli import start
 from pyserver.errors import ServerError
+from pyserver.protocol import cors
 from tests.support.mlserver import write_settings
 
 
@@ -62,7 +63,7 @@ def test_our_own_variables_lie_between_options_and_settings(tmp_path: Path, monk
 def test_what_can_be_seen_of_the_server(tmp_path: Path) -> None:
     write_settings(
         tmp_path, "settings.json", debug=True, use_structured_logging=True, tracing_server="collector:4317",
-        logging_settings="log.ini",
+        logging_settings="log.ini", cors_settings={"allow_origins": ["https://a"]},
     )  # fmt: skip
     found, notes = start.settings_of(tmp_path, ())
     assert (found.log_verbose, found.access_log, found.log_format) == (1, True, "json")
@@ -70,6 +71,7 @@ def test_what_can_be_seen_of_the_server(tmp_path: Path) -> None:
         "mode=opentelemetry", "level=TIMESTAMPS", "rate=1", "opentelemetry,url=http://collector:4318/v1/traces",
     )  # fmt: skip
     assert "'logging_settings' has no effect" in notes[0]
+    assert cors.parse(found.http_cors) == cors.Cors(("https://a",))
 
 
 def test_variables_and_dotenv_of_the_working_directory(
