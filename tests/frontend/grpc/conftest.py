@@ -76,6 +76,11 @@ class Planes:
         self.loaded: list[tuple[str, Any]] = []
         self.load_gate: asyncio.Event | None = None
 
+    name = "triton"
+
+    def of_mlserver(self, name: str, version: str) -> bool:
+        return False
+
     def live(self) -> bool:
         return self.alive
 

@@ -54,6 +54,10 @@ class FakeDataPlane:
         if version not in ("", "1"):
             raise not_found(f"Request for unknown model: '{name}' version {version} is not found")
 
+    def of_mlserver(self, name: str, version: str) -> bool:
+        self.check(name, version)
+        return False
+
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "triton", "version": "0", "extensions": []}
 
