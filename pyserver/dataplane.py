@@ -9,6 +9,9 @@ from typing import Any
 from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.extension import infer as extended
+from pyserver.extension.infer import ExtendedStream
+from pyserver.extension.regions import Regions
 from pyserver.instance.memory import Block
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
@@ -17,7 +20,11 @@ from pyserver.model.stream import Stream
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
-EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
+EXTENSIONS = (
+    "classification", "sequence", "model_repository", "model_repository(unload_dependents)", "schedule_policy",
+    "model_configuration", "system_shared_memory", "cuda_shared_memory", "binary_tensor_data", "parameters",
+    "statistics",
+)  # fmt: skip
 """The V2 extensions that this server has, by their names in the protocol."""
 
 
@@ -35,10 +42,14 @@ class DataPlane:
         strict_readiness: bool,
         metrics: CustomMetrics | None = None,
         cache: Cache | None = None,
+        regions: Regions | None = None,
+        limits: extended.Limits | None = None,
     ) -> None:
         self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._cache = cache
+        self.regions = regions or Regions(allowed=False)
+        self._limits = limits or extended.Limits()
         self._name = name
         self._strict = strict_readiness
         self._starting = True
@@ -135,11 +146,19 @@ class DataPlane:
 
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
-        return self._registry.get(request.model_name, request.model_version).infer(request)
+        model = self._registry.get(request.model_name, request.model_version)
+        if request.extension is None:
+            return model.infer(request)
+        prepared = extended.Extended(model, request, self.regions, self._limits)
+        return extended.infer(prepared, lambda: model.infer(request))
 
-    def infer_stream(self, request: InferRequest) -> Stream:
+    def infer_stream(self, request: InferRequest) -> Stream | ExtendedStream:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
-        return self._registry.get(request.model_name, request.model_version).infer_stream(request)
+        model = self._registry.get(request.model_name, request.model_version)
+        if request.extension is None:
+            return model.infer_stream(request)
+        prepared = extended.Extended(model, request, self.regions, self._limits)
+        return ExtendedStream(prepared.start(lambda: model.infer_stream(request)), prepared)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""

@@ -61,6 +61,16 @@ class Settings:
     exit_timeout_secs: float = flag(30.0, "how long accepted requests may take to finish at exit", "server", "SECONDS")
     drain_grace_secs: float = flag(0.0, "how long to go on accepting, not ready, after SIGTERM", "server", "SECONDS")
 
+    allow_client_shm: str = flag(
+        "auto", "auto: let clients register shared memory where only this host connects; or true, false", "server",
+        choices=("auto", "true", "false"),
+    )  # fmt: skip
+    client_shm_prefix: str = flag(
+        "", "let them register only objects of this user, or (given) only those that are called PREFIX...", "server",
+        "PREFIX",
+    )  # fmt: skip
+    max_classification_size: int = flag(1_000_000, "results of classifying one output", "server", "N")
+
     allow_http: bool = flag(True, "serve REST", "http")
     http_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", "http", "ADDRESS")
     http_port: int = flag(8000, "port; 0 for a free one", "http", "PORT")

@@ -16,6 +16,7 @@ from pyserver.types import InferResponse
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
+    from pyserver.extension.regions import Regions
 
 SERVICE = "inference.GRPCInferenceService"
 PREFIX = f"/{SERVICE}/"
@@ -26,7 +27,7 @@ QUICK = 2 << 20
 
 def methods(data: DataPlane, control: ControlPlane) -> list[Method]:
     """Every unary RPC of the service; those that aren't there yet say so."""
-    made = [infer(data), *_server(data), *_model(data), *_repository(control)]
+    made = [infer(data), *_server(data), *_model(data), *_repository(control), *_shared_memory(data.regions)]
     known = {method.path for method in made}
     return made + [
         _absent(method.path, method.name)
@@ -82,6 +83,19 @@ def _repository(control: ControlPlane) -> list[Method]:
         _method("RepositoryIndex", messages.parse_index, control.index, messages.index),
         _method("RepositoryModelLoad", messages.parse_load, _Unhurried(control.load), messages.nothing),
         _method("RepositoryModelUnload", messages.parse_unload, _Unhurried(control.unload), messages.nothing),
+    ]
+
+
+def _shared_memory(regions: Regions) -> list[Method]:
+    parse, nothing = messages.parse_region, messages.nothing
+    system, cuda = "SystemSharedMemory", "CudaSharedMemory"
+    return [
+        _method(f"{system}Status", parse, regions.status, messages.system_regions),
+        _method(f"{system}Register", messages.parse_register, lambda asked: regions.register(*asked), nothing),
+        _method(f"{system}Unregister", parse, regions.unregister, nothing),
+        _method(f"{cuda}Status", parse, regions.status_cuda, messages.cuda_regions),
+        _method(f"{cuda}Register", messages.parse_register_cuda, lambda asked: regions.register_cuda(*asked), nothing),
+        _method(f"{cuda}Unregister", parse, regions.unregister_cuda, nothing),
     ]
 
 

@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import generate, infer_handler, models, repository
+from pyserver.frontend.rest import generate, infer_handler, models, repository, shared_memory
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
@@ -37,6 +37,12 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
+    (rest_path.SYSTEM_STATUS, shared_memory.SystemStatus),
+    (rest_path.SYSTEM_REGISTER, shared_memory.SystemRegister),
+    (rest_path.SYSTEM_UNREGISTER, shared_memory.SystemUnregister),
+    (rest_path.CUDA_STATUS, shared_memory.CudaStatus),
+    (rest_path.CUDA_REGISTER, shared_memory.CudaRegister),
+    (rest_path.CUDA_UNREGISTER, shared_memory.CudaUnregister),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from pyserver.errors import ServerError
+from pyserver.extension.infer import ExtendedStream
 from pyserver.frontend.rest.handler import Handler
 from pyserver.model.stream import Stream
 from pyserver.protocol import compression, rest_generate, status
@@ -17,7 +18,7 @@ EVENTS = "text/event-stream; charset=utf-8"
 class Generation(Handler):
     """What both have in common: a stream that ends when its client goes away."""
 
-    stream: Stream | None = None
+    stream: Stream | ExtendedStream | None = None
 
     def on_connection_close(self) -> None:
         """The client has gone: nobody waits for the rest."""
@@ -25,7 +26,7 @@ class Generation(Handler):
         if self.stream is not None:
             self.stream.cancel()
 
-    def begin(self, name: str, version: str) -> Stream:
+    def begin(self, name: str, version: str) -> Stream | ExtendedStream:
         """Start what the body asks; ServerError where it can't be."""
         version = parse_version(version)
         specs = self.data_plane.model_inputs(name, version)
