@@ -9,6 +9,8 @@ from typing import Any
 from pyserver import __version__
 from pyserver.cache import config as cache_config
 from pyserver.errors import ServerError
+from pyserver.protocol import restricted
+from pyserver.protocol.forwarding import forwarding
 from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
 
@@ -36,6 +38,10 @@ def parse(arguments: Sequence[str]) -> Settings:
     try:
         cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         parse_resources(settings.rate_limit_resource)
+        restricted.parse_http(settings.http_restricted_api)
+        restricted.parse_grpc(settings.grpc_restricted_protocol)
+        forwarding(settings.http_header_forward_pattern)
+        forwarding(settings.grpc_header_forward_pattern)
     except ServerError as error:
         parser.error(error.message)
     return settings

@@ -25,10 +25,11 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def execute(self, requests):
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(each, "IN").as_numpy())])
-            for each in requests
-        ]
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        given = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+        return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", given)])
 """
 CONFIG = """
 backend: "python"

@@ -14,6 +14,8 @@ from pyserver.frontend.rest import generate, infer_handler, models, repository, 
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
+from pyserver.protocol.forwarding import Forwarding
+from pyserver.protocol.restricted import Restrictions
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -62,12 +64,24 @@ class Exact(Matcher):
 
 
 class RestApplication(Application):
-    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients."""
+    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients.
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits) -> None:
+    `restrictions` are the APIs that need a header, `forwarding` says which headers models get.
+    """
+
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        control_plane: ControlPlane,
+        limits: Limits,
+        restrictions: Restrictions | None = None,
+        forwarding: Forwarding | None = None,
+    ) -> None:
         self.data_plane = data_plane
         self.control_plane = control_plane
         self.limits = limits
+        self.restrictions = restrictions or Restrictions({})
+        self.forwarding = forwarding
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
         super().__init__(rules, default_handler_class=NotFound, log_function=log_access)

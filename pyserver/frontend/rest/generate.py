@@ -18,6 +18,7 @@ EVENTS = "text/event-stream; charset=utf-8"
 class Generation(Handler):
     """What both have in common: a stream that ends when its client goes away."""
 
+    kind = "inference"
     stream: Stream | ExtendedStream | None = None
 
     def on_connection_close(self) -> None:
@@ -35,6 +36,7 @@ class Generation(Handler):
         if encoding := self.request.headers.get("Content-Encoding"):
             body = compression.inflate(encoding, body, limit)
         request = rest_generate.decode(body, specs, name, version, limit)
+        request.parameters.update(self.forwarded() or {})
         self.stream = stream = self.data_plane.infer_stream(request)
         return stream
 

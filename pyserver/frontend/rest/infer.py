@@ -13,6 +13,7 @@ Whatever is raised on the way becomes an answer by `failure`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
@@ -34,11 +35,15 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class InferHeaders(NamedTuple):
-    """The request headers that matter to an inference, as text; None where absent."""
+    """The request headers that matter to an inference, as text; None where absent.
+
+    `forwarded` are those that the model gets as parameters.
+    """
 
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
+    forwarded: Mapping[str, str] | None = None
 
 
 class Answer(NamedTuple):
@@ -80,11 +85,13 @@ def start(
     """
     try:
         data_plane.check(name, version)
-        header_length, encoding, _ = headers
+        header_length, encoding, _, forwarded = headers
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        if forwarded:
+            request.parameters.update(forwarded)
         return request, data_plane.infer(request)
     except BaseException:
         if lease is not None:

@@ -24,6 +24,7 @@ _INLINE = 64 * 1024
 class Infer(Handler):
     """One inference."""
 
+    kind = "inference"
     running: Future[InferResponse] | None = None
     gone = False
 
@@ -38,7 +39,9 @@ class Infer(Handler):
         """`/v2/models/{name}[/versions/{version}]/infer`."""
         version = parse_version(version)
         get = self.request.headers.get
-        headers = InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"))
+        headers = InferHeaders(
+            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), self.forwarded()
+        )
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
             self.data_plane.check(name, version)

@@ -10,6 +10,8 @@ from pyserver.protocol.rest_path import parse_version
 class Server(Handler):
     """The server's name, version and extensions."""
 
+    kind = "metadata"
+
     def get(self) -> None:
         """`/v2`."""
         self.reply_json(self.data_plane.server_metadata())
@@ -17,6 +19,8 @@ class Server(Handler):
 
 class Live(Handler):
     """Whether the server runs: the status says it all."""
+
+    kind = "health"
 
     def get(self) -> None:
         """`/v2/health/live`."""
@@ -26,6 +30,8 @@ class Live(Handler):
 class Ready(Handler):
     """Whether the server, as its readiness is defined, is ready to infer."""
 
+    kind = "health"
+
     def get(self) -> None:
         """`/v2/health/ready`."""
         self.reply(status_code=status.OK if self.data_plane.ready() else status.BAD_REQUEST)
@@ -34,6 +40,8 @@ class Ready(Handler):
 class Model(Handler):
     """A model's inputs, outputs and versions."""
 
+    kind = "metadata"
+
     def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]`."""
         self.reply_json(self.data_plane.model_metadata(name, parse_version(version)))
@@ -41,6 +49,8 @@ class Model(Handler):
 
 class ModelReady(Handler):
     """Whether a model is ready; one that isn't known isn't."""
+
+    kind = "health"
 
     async def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/ready`."""
@@ -57,6 +67,8 @@ class ModelReady(Handler):
 class ModelConfig(Handler):
     """A model's whole configuration."""
 
+    kind = "model-config"
+
     def get(self, name: str, version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/config`."""
         self.reply(self.data_plane.model_config_json(name, parse_version(version)).encode())
@@ -64,6 +76,8 @@ class ModelConfig(Handler):
 
 class Statistics(Handler):
     """What a model, or each one, has done."""
+
+    kind = "statistics"
 
     def get(self, name: str = "", version: str = "") -> None:
         """`/v2/models/{name}[/versions/{version}]/stats` and `/v2/models/stats`."""

@@ -10,6 +10,8 @@ from pyserver.protocol import rest_shared_memory
 class SystemStatus(Handler):
     """The regions that are registered."""
 
+    kind = "shared-memory"
+
     def get(self, name: str = "") -> None:
         """`/v2/systemsharedmemory[/region/{name}]/status`."""
         self.reply_json(self.data_plane.regions.status(name))
@@ -17,6 +19,8 @@ class SystemStatus(Handler):
 
 class SystemRegister(Handler):
     """Let requests name a part of a shared memory object."""
+
+    kind = "shared-memory"
 
     def post(self, name: str = "") -> None:
         """`/v2/systemsharedmemory/region/{name}/register`."""
@@ -29,6 +33,8 @@ class SystemRegister(Handler):
 class SystemUnregister(Handler):
     """Forget a region, or all; requests that use one finish with it."""
 
+    kind = "shared-memory"
+
     def post(self, name: str = "") -> None:
         """`/v2/systemsharedmemory[/region/{name}]/unregister`."""
         self.data_plane.regions.unregister(name)
@@ -38,6 +44,8 @@ class SystemUnregister(Handler):
 class CudaStatus(Handler):
     """As `SystemStatus`."""
 
+    kind = "shared-memory"
+
     def get(self, name: str = "") -> None:
         """`/v2/cudasharedmemory[/region/{name}]/status`."""
         self.reply_json(self.data_plane.regions.status_cuda(name))
@@ -45,6 +53,8 @@ class CudaStatus(Handler):
 
 class CudaRegister(Handler):
     """A server without a GPU says so."""
+
+    kind = "shared-memory"
 
     def post(self, name: str = "") -> None:
         """`/v2/cudasharedmemory/region/{name}/register`."""
@@ -56,6 +66,8 @@ class CudaRegister(Handler):
 
 class CudaUnregister(Handler):
     """As `SystemUnregister`."""
+
+    kind = "shared-memory"
 
     def post(self, name: str = "") -> None:
         """`/v2/cudasharedmemory[/region/{name}]/unregister`."""
