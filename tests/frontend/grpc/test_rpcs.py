@@ -256,9 +256,9 @@ async def test_rpcs_that_are_not_there(channel, ask):
     missing = [
         method.name
         for method in pool.methods("inference.GRPCInferenceService")
-        if "SharedMemory" in method.name or method.name in ("TraceSetting", "LogSettings")
+        if method.name in ("TraceSetting", "LogSettings")
     ]
-    assert len(missing) == 8
+    assert len(missing) == 2
     for name in missing:
         assert await status_of(ask, channel, name) == (
             grpc.StatusCode.UNIMPLEMENTED,
