@@ -114,6 +114,10 @@ class DataPlane:
         inputs: list[dict[str, Any]] = model_metadata(self._registry.get(name, version).config, [])["inputs"]
         return inputs
 
+    def batching(self, name: str, version: str) -> bool:
+        """Whether the first dimension of the model's tensors is the batch."""
+        return bool(self._registry.get(name, version).config.max_batch_size)
+
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""
         return self._registry.get(name, version).config_json

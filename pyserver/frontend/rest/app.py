@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import generate, infer_handler, models, repository, shared_memory
+from pyserver.frontend.rest import generate, infer_handler, models, repository, shared_memory, v1
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
@@ -39,6 +39,11 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
+    (rest_path.V1_PREDICT, v1.Predict),
+    (rest_path.V1_EXPLAIN, v1.Explain),
+    (rest_path.V1_MODEL, v1.Model),
+    (rest_path.V1_MODELS, v1.Models),
+    (rest_path.ROOT, v1.Alive),
     (rest_path.SYSTEM_STATUS, shared_memory.SystemStatus),
     (rest_path.SYSTEM_REGISTER, shared_memory.SystemRegister),
     (rest_path.SYSTEM_UNREGISTER, shared_memory.SystemUnregister),
