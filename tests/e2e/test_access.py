@@ -119,9 +119,9 @@ def test_the_grpc_streams(guarded: ServerProcess) -> None:
     (answer,) = stream(guarded, METADATA)
     assert not answer.error_message
     with grpc.insecure_channel(guarded.grpc) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
-        for call in (check, lambda *asked, **how: next(watch(*asked, **how))):
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", None, None)
+        for call in (check, lambda *asked, **how: next(iter(watch(*asked, **how)))):
             with pytest.raises(grpc.RpcError) as caught:
                 call(b"", timeout=30)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -149,5 +149,5 @@ def test_the_number_of_results_is_limited(serve: Serve, tmp_path: Path) -> None:
     answer = infer_json(server, "plain", body)
     assert answer.status == 400
     assert "classification output tensor too large" in answer.error
-    body["outputs"][0]["parameters"] = {"classification": 3}  # type: ignore[index]
+    body["outputs"][0]["parameters"] = {"classification": 3}
     assert infer_json(server, "plain", body).status == 200

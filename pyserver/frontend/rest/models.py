@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from pyserver.frontend.rest.handler import Handler
 from pyserver.protocol import status
 from pyserver.protocol.rest_path import parse_version
@@ -17,24 +19,27 @@ class Server(Handler):
         self.reply_json(self.data_plane.server_metadata())
 
 
-class Live(Handler):
-    """Whether the server runs: the status says it all."""
-
+class _Health(Handler):
     kind = "health"
+
+    def reply_health(self, what: str, good: bool) -> None:
+        self.reply(orjson.dumps({what: good}), status_code=status.OK if good else status.BAD_REQUEST)
+
+
+class Live(_Health):
+    """Whether the server runs. The status says it all; KServe's clients read the body, Triton's has none."""
 
     def get(self) -> None:
         """`/v2/health/live`."""
-        self.reply(status_code=status.OK if self.data_plane.live() else status.BAD_REQUEST)
+        self.reply_health("live", self.data_plane.live())
 
 
-class Ready(Handler):
+class Ready(_Health):
     """Whether the server, as its readiness is defined, is ready to infer."""
-
-    kind = "health"
 
     def get(self) -> None:
         """`/v2/health/ready`."""
-        self.reply(status_code=status.OK if self.data_plane.ready() else status.BAD_REQUEST)
+        self.reply_health("ready", self.data_plane.ready())
 
 
 class Model(Handler):
