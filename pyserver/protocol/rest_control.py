@@ -1,4 +1,4 @@
-"""The bodies of repository control: index, load and unload."""
+"""The bodies of repository control, index, load and unload, and of the settings that can be changed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def decode_index(body: Buffer) -> bool:
     if not isinstance(ready, bool):
         raise invalid(f"Invalid value for 'ready': expected a boolean, got {json_as.kind(ready)}")
     return ready
+
+
+def decode_settings(body: Buffer) -> dict[str, Any]:
+    """The settings that a trace or logging request changes: an object, or nothing."""
+    return _document(body)
 
 
 def decode_unload(body: Buffer) -> bool:

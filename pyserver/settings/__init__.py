@@ -16,7 +16,7 @@ from pyserver.settings.http import HttpSettings
 from pyserver.settings.limits import CacheSettings, LimitSettings
 from pyserver.settings.machine import available_cpus, memory_limit
 from pyserver.settings.models import ModelSettings
-from pyserver.settings.observing import LogSettings, MetricsSettings
+from pyserver.settings.observing import LogSettings, MetricsSettings, TraceSettings
 from pyserver.settings.server import ServerSettings
 
 __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
@@ -25,9 +25,10 @@ __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
 @dataclass(frozen=True)
 class Settings(
     LogSettings,
+    TraceSettings,
+    MetricsSettings,
     LimitSettings,
     CacheSettings,
-    MetricsSettings,
     GrpcSettings,
     HttpSettings,
     ExtensionSettings,

@@ -7,8 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyserver.errors import unsupported
+from pyserver.frontend.access import AccessLog
 from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import health, native_engine, service
+from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
@@ -43,6 +45,7 @@ class GrpcServer:
             restricted.parse_grpc(settings.grpc_restricted_protocol), forwarding(settings.grpc_header_forward_pattern)
         )
         self._data_plane = data_plane
+        self._access = AccessLog(settings.access_log, data_plane.log)
         self._control_plane = control_plane
         self._engine: Engine | None = None
 
@@ -58,6 +61,8 @@ class GrpcServer:
         streams = [model_stream_infer(infer.path, infer, bridge), health.watch(self._data_plane, bridge)]
         streams = [stream._replace(heed=heeding.of(stream.path)) for stream in streams]
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
+        methods = [logged(method, self._access) for method in methods]
+        streams = [logged_stream(method, self._access) for method in streams]
         try:
             self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
         except BaseException:

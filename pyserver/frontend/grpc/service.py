@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pyserver.errors import ServerError, unsupported
+from pyserver.errors import ServerError
 from pyserver.frontend.grpc.engine import Method
-from pyserver.proto import pool
 from pyserver.protocol import grpc_infer
 from pyserver.protocol import grpc_messages as messages
 from pyserver.types import InferResponse
@@ -26,14 +25,11 @@ QUICK = 2 << 20
 
 
 def methods(data: DataPlane, control: ControlPlane) -> list[Method]:
-    """Every unary RPC of the service; those that aren't there yet say so."""
-    made = [infer(data), *_server(data), *_model(data), *_repository(control), *_shared_memory(data.regions)]
-    known = {method.path for method in made}
-    return made + [
-        _absent(method.path, method.name)
-        for method in pool.methods(SERVICE)
-        if method.path not in known and not method.request_streams
-    ]
+    """Every unary RPC of the service."""
+    return [
+        infer(data), *_server(data), *_model(data), *_repository(control), *_shared_memory(data.regions),
+        *_observing(data),
+    ]  # fmt: skip
 
 
 def infer(data: DataPlane) -> Method:
@@ -99,6 +95,20 @@ def _shared_memory(regions: Regions) -> list[Method]:
     ]
 
 
+def _observing(data: DataPlane) -> list[Method]:
+    return [
+        _method(
+            "TraceSetting",
+            messages.parse_trace_setting,
+            lambda asked: data.trace_setting(*asked),
+            messages.trace_setting,
+        ),
+        _method(
+            "LogSettings", messages.parse_log_settings, lambda changes: data.log.update(changes), messages.log_settings
+        ),
+    ]
+
+
 def _method(
     name: str, decode: Callable[[bytes], Any], run: Callable[[Any], Any], encode: Callable[[Any], bytes]
 ) -> Method:
@@ -107,17 +117,6 @@ def _method(
 
 def _named(name: str, run: Callable[[str, str], Any], encode: Callable[[Any], bytes]) -> Method:
     return _method(name, messages.parse_named, lambda asked: run(*asked), encode)
-
-
-def _absent(path: str, name: str) -> Method:
-    def decode(message: bytes) -> Any:
-        raise unsupported(f"{name} is not supported by this server")
-
-    return Method(path, decode, _absent_run, messages.nothing)
-
-
-def _absent_run(request: Any) -> Any:
-    raise AssertionError("it is refused when it is decoded")
 
 
 class _Unhurried:

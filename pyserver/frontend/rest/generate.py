@@ -36,6 +36,10 @@ class Generation(Handler):
         if encoding := self.request.headers.get("Content-Encoding"):
             body = compression.inflate(encoding, body, limit)
         request = rest_generate.decode(body, specs, name, version, limit)
+        self.note(request.id)
+        parent = self.request.headers.get("traceparent")
+        if parent is not None and self.data_plane.traces.on:
+            request.parameters["traceparent"] = parent
         request.parameters.update(self.forwarded() or {})
         self.stream = stream = self.data_plane.infer_stream(request)
         return stream

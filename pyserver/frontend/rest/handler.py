@@ -99,6 +99,11 @@ class Handler(RequestHandler):
         self._early = True
         self.send_error(status.http_status(error), exc_info=(type(error), error, None))
 
+    def note(self, request_id: str) -> None:
+        """Remember the id of the request, for the access log."""
+        if isinstance(self.request.connection, Exchange):
+            self.request.connection.request_id = request_id
+
     def reply(self, body: bytes = b"", content_type: str = infer.JSON, status_code: int = status.OK) -> None:
         """Answer with `body`; without a content type where there is none."""
         self.set_status(status_code)

@@ -40,7 +40,11 @@ class Infer(Handler):
         version = parse_version(version)
         get = self.request.headers.get
         headers = InferHeaders(
-            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), self.forwarded()
+            get(infer.HEADER_LENGTH),
+            get("Content-Encoding"),
+            get("Accept-Encoding"),
+            get("traceparent"),
+            self.forwarded(),
         )
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
@@ -52,6 +56,7 @@ class Infer(Handler):
             if self.gone:
                 return
         request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        self.note(request.id)
         try:
             response = await self.running
         except CancelledError:

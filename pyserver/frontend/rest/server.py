@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pyserver.errors import ServerError
+from pyserver.frontend.access import AccessLog
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.lane.server import LaneServer
@@ -30,6 +31,8 @@ class RestServer:
 
     def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
         self.address = settings.http_address
+        self._access = AccessLog(settings.access_log, data_plane.log)
+        data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
         restrictions = restricted.parse_http(settings.http_restricted_api)
         forwards = forwarding(settings.http_header_forward_pattern)
@@ -38,6 +41,16 @@ class RestServer:
             self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port,
             divert=partial(_refused, restrictions) if restrictions.restricts(INFERENCE) else None, forwarding=forwards,
         )  # fmt: skip
+        self._log_answers()
+
+    def _log_answers(self) -> None:
+        """Have the lane tell the access log of its answers, or not."""
+        self._lane.access_log = self._line if self._access.on else None
+
+    def _line(
+        self, client: str, method: str, target: str, status: int, size: int, seconds: float, request: str
+    ) -> None:
+        self._access.line(client, "http", method, target.partition("?")[0], status, size, seconds, request)
 
     @property
     def port(self) -> int:

@@ -13,6 +13,8 @@ from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.extension.regions import Regions
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.stream import Item
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -65,6 +67,8 @@ class Planes:
         self.loop = asyncio.get_running_loop()
         self.alive = True
         self.regions = Regions()
+        self.log = Log()
+        self.traces = Traces()
         self.requests: list[InferRequest] = []
         self.leases: list[Lease] = []
         self.held: list[tuple[asyncio.Future[InferResponse], InferRequest]] = []

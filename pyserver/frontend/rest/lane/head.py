@@ -19,7 +19,7 @@ from pyserver.protocol import rest_path
 END = b"\r\n\r\n"
 
 _INFER = re.compile(rest_path.INFER)
-_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding")
+_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding", b"traceparent")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 _ONCE = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"inference-header-content-length")
@@ -145,6 +145,8 @@ def _known_fields(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
             if key in known:
                 raise invalid(f"request has more than one '{name.decode('latin-1')}' header")
             known[key] = value
+        elif key == b"traceparent":
+            known[key] = value
         elif key in _LISTS:
             known[key] = known[key] + b"," + value if key in known else value
     return known
@@ -197,8 +199,10 @@ def _route(head: Head, target: bytes, known: dict[bytes, bytes]) -> None:
     except ServerError:
         return  # the application finds it out again, and says so
     head.model_name = match["name"]
-    length, encoding, accepted = (known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS)
-    head.infer = InferHeaders(length, encoding, accepted)
+    length, encoding, accepted, parent = (
+        known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS
+    )
+    head.infer = InferHeaders(length, encoding, accepted, parent)
 
 
 def refusal_of_length(head: Head, limits: Limits) -> ServerError | None:

@@ -20,6 +20,8 @@ from pyserver.errors import ServerError, not_found
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.types import InferRequest, InferResponse, Tensor
 
 
@@ -49,6 +51,8 @@ class EchoPlane:
 
     def __init__(self) -> None:
         self.leases = 0
+        self.log = Log()
+        self.traces = Traces()
         self.reserved = 0
         self.lends = True
         self.hold = False
