@@ -22,6 +22,7 @@ from pyserver.extension.infer import Limits
 from pyserver.extension.regions import Regions
 from pyserver.frontend.address import is_loopback
 from pyserver.instance.forkserver import ForkServers
+from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
@@ -87,6 +88,7 @@ class Server:
             self._regions, Limits(settings.http_max_body_size, settings.max_classification_size),
         )  # fmt: skip
         services = ModelServices(self._registry, metrics, self._traces)
+        _obeyed(self.data_plane.log, services.log_levels)
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
@@ -275,3 +277,14 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _obeyed(log: Log, levels: LogLevels) -> None:
+    """Let models' Loggers say, from now on, what `log` shows."""
+
+    def told(log: Log) -> None:
+        wanted = log.wanted
+        levels.change(heard(wanted.log_verbose_level, wanted.log_info, wanted.log_warning, wanted.log_error))
+
+    log.listeners.append(told)
+    told(log)
