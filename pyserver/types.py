@@ -85,6 +85,8 @@ class InferRequest:
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
+    `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
+    asks: nothing is begun for it from then on, whatever the model's own policy says.
     `extension` is None for most: what the data plane has to do beside running the model.
     """
 
@@ -104,6 +106,7 @@ class InferRequest:
     empty_final: bool = False
     extension: Extension | None = None
     trace: Trace | None = None
+    deadline_ns: int = 0
 
 
 @dataclass(slots=True)
