@@ -211,6 +211,10 @@ class DataPlane:
             tracing.begin(trace, request, model)
         return trace
 
+    def watch(self, request: InferRequest) -> None:
+        """Have `request.trace` say what happens to it, whether it is traced or not."""
+        tracing.watch(request, self._registry.get(request.model_name, request.model_version))
+
     def trace_setting(self, name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The trace setting of a model, or ("") of all, with `changes` made to it."""
         if name:

@@ -15,7 +15,7 @@ from pyserver.frontend.rest.lane.answer import BufferWriter, write_in_turn, writ
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.limits import Limits
-from pyserver.protocol import compression
+from pyserver.protocol import compression, server_timing
 from pyserver.protocol.forwarding import Forwarding
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ AccessLog = Callable[[str, str, str, int, int, float, str], None]
 """Called after each answer: client's address, method, target, status, bytes of the body, seconds since the request came
 (0 where that was not noted), the request's id."""
 
+_TIMING = server_timing.ASKED.lower().encode()
 _RECEIVED_AT_ONCE = 64 * 1024
 _BACKLOG = 1024
 _MAX_HEADS = 1024
@@ -173,10 +174,12 @@ class LaneServer:
             self._empty.set()
 
     def diverts(self, head: Head) -> bool:
-        """Whether the application answers an inference: compressed bodies, and what `divert` says."""
+        """Whether the application answers an inference: compressed bodies, timed ones, and what `divert` says."""
         assert head.infer is not None
         encoding, accepted = head.infer.content_encoding, head.infer.accept_encoding
         if (encoding or "identity").lower() != "identity" or (accepted and compression.choose(accepted)):
+            return True
+        if any(name.lower() == _TIMING for name, _ in head.fields):
             return True
         if self._divert is not None and self._divert(head):
             return True
