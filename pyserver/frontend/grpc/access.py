@@ -10,6 +10,8 @@ from typing import Any
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.grpc.engine import Method, Stream, StreamMethod
+from pyserver.model.answer import relay
+from pyserver.payload import Reply, Ticket
 from pyserver.protocol import status
 from pyserver.types import InferResponse
 
@@ -37,6 +39,12 @@ def logged(method: Method, access: AccessLog) -> Method:
             return work(asked)
         return watched(work, asked)
 
+    def submit(asked: Any, reply: Reply) -> Ticket:
+        if not access.on:
+            assert method.submit is not None
+            return method.submit(asked, reply)
+        return relay(watched(work, asked), reply)
+
     def refuse(error: ServerError) -> Any:
         return watched(blame, error) if access.on else blame(error)
 
@@ -53,7 +61,7 @@ def logged(method: Method, access: AccessLog) -> Method:
             say(asked, began, OK, 0)
         return result
 
-    return method._replace(run=run, blame=refuse)
+    return method._replace(run=run, blame=refuse, submit=submit if method.submit else None)
 
 
 def logged_stream(method: StreamMethod, access: AccessLog) -> StreamMethod:
