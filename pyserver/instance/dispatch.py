@@ -104,6 +104,16 @@ class Dispatcher:
             if flight.payload is pending.payload:
                 flight.cancel(pending, self._requests)
 
+    def pendings(self, keys: object) -> list[Pending]:
+        """Those of the requests with these keys (a stub's word) that wait for an answer still."""
+        found = []
+        for key in keys if isinstance(keys, list) else ():
+            if isinstance(key, int) and (flight := self._flights.get(key >> _ROW_BITS)) is not None:
+                row = key & _ROW_MASK
+                if flight.open >> row & 1:
+                    found.append(flight.payload.pendings[row])
+        return found
+
     def withdraw(self, pending: Pending) -> bool:
         """As `cancel`, if `pending` has not begun; whether that is so."""
         for number, flight in self._flights.items():

@@ -42,6 +42,8 @@ FREE = 4
 """Offsets of response blocks that the server has read."""
 FINALIZE = 5
 """No body: finish what was received, call finalize, say FINALIZED and exit."""
+LEVELS = 6
+"""JSON: levels, those of `logging` (numbers) that are heard: what a model's Logger is told at others is dropped."""
 # stub -> server
 HELLO = 16
 """JSON: version (this module's), python, numpy (or null), pid. The first thing that a stub says."""
@@ -65,9 +67,10 @@ ANSWERED = 23
 its EXECUTED."""
 
 # On the second channel of an instance, by which its model asks the server: an EXECUTE, a payload of one request whose
-# inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled and what a request has; its
-# payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose outputs
-# lie in the request arena until the stub says FREE.
+# inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled, for, and what a request has;
+# its payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose
+# outputs lie in the request arena until the stub says FREE. `for` are the keys of the requests that the model works
+# for: when nobody waits for any of them, nobody waits for the call.
 CANCEL = 32
 """JSON: key, of a call that nobody waits for any more. It still gets its final RESPONSE."""
 CONTROL = 33
@@ -79,7 +82,7 @@ CONTROLLED = 40
 PROBE = 41
 """JSON: key. The server asks for the model's is_ready, which is called in a thread of its own."""
 
-SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE))
+SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE, LEVELS))
 STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, ANSWERED, LOG, FINALIZED))
 CALLER_KINDS = frozenset((EXECUTE, FREE, CANCEL, CONTROL, PROBED))
 """What a stub may say on the second channel."""
@@ -117,6 +120,7 @@ _TENSOR = struct.Struct("<HBB")
 # By number of tensors: a whole EXECUTE of one request, RESPONSE, or ANSWERED, up to its layout.
 _PREPARED = 17
 _WINDOWS = [struct.Struct(f"<{2 * count}Q") for count in range(_PREPARED)]
+_REQUEST_WINDOWS = [struct.Struct(f"<QIIII{2 * count}Q") for count in range(_PREPARED)]
 _EXECUTE_ONE = [struct.Struct(f"<IIQI4xQIIII{2 * count}Q") for count in range(_PREPARED)]
 _RESPONSE_RECORD = [struct.Struct(f"<IIQBBHII4x{2 * count}Q") for count in range(_PREPARED)]
 _ANSWERED_RECORD = [struct.Struct(f"<IIQQQQQQII{2 * count}Q") for count in range(_PREPARED)]
@@ -292,10 +296,12 @@ def pack_execute(payload: int, requests: Sequence[Request]) -> bytes:
     """An EXECUTE record."""
     parts = [_EXECUTE.pack(payload, len(requests))]
     for key, slot, layout, windows, extras in requests:
-        parts.append(_REQUEST.pack(key, slot, len(windows) >> 1, len(layout), len(extras)))
-        parts.append(struct.pack(f"<{len(windows)}Q", *windows))
+        count = len(windows) >> 1
+        prepared = _REQUEST_WINDOWS[count] if count < _PREPARED else struct.Struct(f"<QIIII{2 * count}Q")
+        parts.append(prepared.pack(key, slot, count, len(layout), len(extras), *windows))
         parts.append(layout)
-        parts.append(extras)
+        if extras:
+            parts.append(extras)
     return record(EXECUTE, b"".join(parts))
 
 

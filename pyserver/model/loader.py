@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from pyserver.cache.cache import Cache
 from pyserver.errors import ServerError
-from pyserver.instance.calls import Services
 from pyserver.instance.forkserver import ForkServers
-from pyserver.instance.instance import Instance, LoadError
+from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.patience import LoadError
+from pyserver.instance.services import Services
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.ensemble.ensemble import Ensemble
@@ -29,6 +30,7 @@ from pyserver.model.seats import make_seats
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
+from pyserver.observe import metrics_config
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
@@ -73,6 +75,8 @@ class Loader:
         if settings.rate_limit != "off":
             self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
+        wanted = metrics_config.parse(settings.metrics_config)
+        self._metrics = wanted if wanted.summary_latencies or wanted.histogram_latencies else None
 
     async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt.
@@ -90,6 +94,8 @@ class Loader:
         for model in models:
             if self._cache is not None and model.config.response_cache.enable:
                 model.cache_with(self._cache)
+            if self._metrics is not None:
+                model.measure(self._metrics)
         return models
 
     def _ensemble(self, plan: Plan, version: int) -> Ensemble:
@@ -234,7 +240,7 @@ class Loader:
         entries = instances(config)
         specs = [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
         if self._foreground:
-            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0)]
+            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0, execution_limit=0.0)]
         return specs
 
 

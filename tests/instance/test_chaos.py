@@ -16,8 +16,9 @@ import pytest
 
 from pyserver.errors import ErrorCode
 from pyserver.instance import instance as instances
-from pyserver.instance.instance import Instance, LoadError
+from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.patience import LoadError
 from pyserver.instance.states import State
 from pyserver.ipc import messages as m
 from pyserver.payload import Payload
