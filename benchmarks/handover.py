@@ -55,7 +55,9 @@ def fork(work: object, *given: object) -> socket.socket:
     return ours
 
 
-def measure(size: int, way: str, producer: socket.socket, consumer: socket.socket, made: mmap.mmap, own: mmap.mmap) -> float:
+def measure(
+    size: int, way: str, producer: socket.socket, consumer: socket.socket, made: mmap.mmap, own: mmap.mmap
+) -> float:
     """Microseconds that one way takes, the median of as many as go into `SECONDS`."""
     source, target = memoryview(made), memoryview(own)
     took = []
@@ -78,7 +80,7 @@ def main() -> int:
     for fd in fds:
         os.ftruncate(fd, SPACE)
     producer, consumer = fork(produce, fds[0]), fork(consume, fds)
-    made, own = mmap.mmap(fds[0], SPACE, prot=mmap.PROT_READ), mmap.mmap(fds[1], SPACE)
+    made, own = memoryview(mmap.mmap(fds[0], SPACE, prot=mmap.PROT_READ)), memoryview(mmap.mmap(fds[1], SPACE))
     for size in SIZES:
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(ROUNDS):

@@ -30,7 +30,8 @@ class CachedAnswer(asyncio.Future[InferResponse]):
     @property
     def pending(self) -> Pending | None:
         """The request that is being computed, if one is."""
-        return self.computing.pending if isinstance(self.computing, Answer) else None
+        ticket = self.computing.ticket if isinstance(self.computing, Answer) else None
+        return ticket if isinstance(ticket, Pending) else None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """As any future's; what is being computed is cancelled too."""

@@ -11,6 +11,8 @@ from pyserver.errors import ServerError, internal, invalid
 from pyserver.protocol import rest_values as json_as
 from pyserver.types import Buffer, Tensor
 
+JsonData = core_json.JsonData
+
 
 def loads(text: Buffer, max_bytes: int) -> Any:
     """The document in `text`; an array under a key `data` as a `JsonData` of no more than `max_bytes`.
