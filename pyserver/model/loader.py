@@ -30,6 +30,7 @@ from pyserver.model.seats import make_seats
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
+from pyserver.observe import metrics_config
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
@@ -74,6 +75,8 @@ class Loader:
         if settings.rate_limit != "off":
             self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
+        wanted = metrics_config.parse(settings.metrics_config)
+        self._metrics = wanted if wanted.summary_latencies or wanted.histogram_latencies else None
 
     async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt.
@@ -91,6 +94,8 @@ class Loader:
         for model in models:
             if self._cache is not None and model.config.response_cache.enable:
                 model.cache_with(self._cache)
+            if self._metrics is not None:
+                model.measure(self._metrics)
         return models
 
     def _ensemble(self, plan: Plan, version: int) -> Ensemble:

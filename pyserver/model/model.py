@@ -15,6 +15,7 @@ from pyserver.instance.supervisor import Supervisor
 from pyserver.model import tracing
 from pyserver.model.answer import Answer, Restored, relay
 from pyserver.model.cached import CachedModel
+from pyserver.model.latencies import Latencies, LatencyObserver, latencies_of
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
@@ -22,6 +23,7 @@ from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.model.tracing import TracingObserver
+from pyserver.observe.metrics_config import MetricsConfig
 from pyserver.payload import Executor, Pending, Reply, Ticket
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
@@ -70,6 +72,7 @@ class Model:
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
+        self.latencies: Latencies | None = None
         self._traced: TracingObserver | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
@@ -139,10 +142,17 @@ class Model:
         self.statistics.touch()
         return pending
 
+    def measure(self, wanted: MetricsConfig) -> None:
+        """Keep the latencies of single requests, as far as they are `wanted`."""
+        self.latencies = latencies_of(self.config, wanted, self.cached is not None)
+        self.statistics.latencies = self.latencies
+        if self.latencies is not None and self.latencies.summaries:
+            self.scheduler.observer = LatencyObserver(self.scheduler.observer, self.latencies)
+
     def watch_traces(self) -> None:
         """From now on requests may be traced: their traces hear of what the scheduler does."""
         if self._traced is None:
-            self._traced = self.scheduler.observer = TracingObserver(self.statistics)
+            self._traced = self.scheduler.observer = TracingObserver(self.scheduler.observer)
 
     @property
     def identity(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.model.latencies import Latencies
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.types import InferResponse
 
@@ -27,6 +28,7 @@ class Statistics:
         self.hits = self.hit_ns = self.misses = self.miss_ns = 0
         self.failures = dict.fromkeys(REASONS, 0)
         self.batches: dict[int, list[int]] = {}
+        self.latencies: Latencies | None = None
 
     def executed(self, payload: Payload, timing: Timing, now_ns: int) -> None:
         """Each request of a batch took as long as the whole batch; only those that succeeded count in durations.
@@ -69,6 +71,8 @@ class Statistics:
 
     def cache_hit(self, lookup_ns: int) -> None:
         """A request was answered from the cache: a success that never queued and never ran."""
+        if self.latencies is not None and self.latencies.hits is not None:
+            self.latencies.hits.observe(lookup_ns / 1000, time.monotonic_ns())
         self.hits += 1
         self.hit_ns += lookup_ns
         self.success += 1
@@ -77,6 +81,8 @@ class Statistics:
 
     def cache_missed(self, lookup_ns: int) -> None:
         """A request was not found in the cache, and goes on."""
+        if self.latencies is not None and self.latencies.misses is not None:
+            self.latencies.misses.observe(lookup_ns / 1000, time.monotonic_ns())
         self.misses += 1
         self.miss_ns += lookup_ns
 

@@ -20,8 +20,8 @@ def says_more(ours: Any, theirs: Any) -> bool:
 
 
 def refused(ours: Any, theirs: Any) -> bool:
-    """400 where Triton says 500."""
-    return (ours, theirs) == (400, 500)
+    """400 where Triton says 500, or 503."""
+    return ours == 400 and theirs in (500, 503)
 
 
 @dataclass(frozen=True)

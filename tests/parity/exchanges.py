@@ -120,6 +120,56 @@ SERVER = [
     call("index", "RepositoryIndex", pb.RepositoryIndexRequest()),
     call("load", "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="add_sub")),
 ]
+
+
+def traces(name: str, changes: dict[str, Any] | None = None, model: str = "") -> Exchange:
+    """A question about, or a change to, the settings of traces."""
+    path = f"/v2/models/{model}/trace/setting" if model else "/v2/trace/setting"
+    return http(name, path, json.dumps(changes or {}).encode(), "GET" if changes is None else "POST")
+
+
+def logging(name: str, changes: dict[str, Any] | None = None) -> Exchange:
+    """A question about, or a change to, the settings of the log."""
+    return http(name, "/v2/logging", json.dumps(changes or {}).encode(), "GET" if changes is None else "POST")
+
+
+OBSERVED = [
+    traces("trace setting"),
+    traces("trace setting of a model", model="add_sub"),
+    traces("trace setting changed", {"trace_rate": "7", "trace_count": "3", "log_frequency": "2", "unknown": "1"}),
+    traces("trace setting of a model that follows", model="add_sub"),
+    traces("trace setting of a model changed", {"trace_rate": "9"}, "add_sub"),
+    traces("trace setting of all stays"),
+    traces("trace setting of a model cleared", {"trace_rate": None}, "add_sub"),
+    traces("trace setting cleared", {"trace_rate": None, "trace_count": None, "log_frequency": None}),
+    traces("trace level unknown", {"trace_level": ["ODD"]}),
+    traces("trace level off", {"trace_level": ["OFF"]}),
+    traces("bad trace setting of no model", None, "nope"),
+    traces("bad trace level without a file", {"trace_level": ["TIMESTAMPS"]}),
+    traces("bad trace levels", {"trace_level": ["OFF", "TIMESTAMPS"]}),
+    traces("bad trace rate", {"trace_rate": "x"}),
+    traces("bad trace rate, a number", {"trace_rate": 1}),
+    traces("bad trace count", {"trace_count": "-2"}),
+    traces("bad trace file", {"trace_file": "/tmp/x"}),
+    call("trace setting", "TraceSetting", pb.TraceSettingRequest()),
+    call("trace setting of a model", "TraceSetting", pb.TraceSettingRequest(model_name="add_sub")),
+    call("trace setting of no model", "TraceSetting", pb.TraceSettingRequest(model_name="nope")),
+    call("trace rate", "TraceSetting", pb.TraceSettingRequest(
+        settings={"trace_rate": pb.TraceSettingRequest.SettingValue(value=["5"])})),
+    call("trace rate cleared", "TraceSetting", pb.TraceSettingRequest(
+        settings={"trace_rate": pb.TraceSettingRequest.SettingValue()})),
+    logging("log settings"),
+    logging("log settings changed", {"log_warning": False, "log_verbose_level": 1, "log_format": "ISO8601", "x": 1}),
+    logging("log settings changed back", {"log_warning": True, "log_verbose_level": 0, "log_format": "default"}),
+    logging("bad log info", {"log_info": 1}),
+    logging("bad log format", {"log_format": "abc"}),
+    logging("bad log file", {"log_file": "x"}),
+    call("log settings", "LogSettings", pb.LogSettingsRequest()),
+    call("log level", "LogSettings", pb.LogSettingsRequest(
+        settings={"log_verbose_level": pb.LogSettingsRequest.SettingValue(uint32_param=1)})),
+    call("log level back", "LogSettings", pb.LogSettingsRequest(
+        settings={"log_verbose_level": pb.LogSettingsRequest.SettingValue(uint32_param=0)})),
+]  # fmt: skip
 MODEL = [
     exchange
     for name in MODELS
@@ -207,4 +257,4 @@ INFER = [
       for code in ("INTERNAL", "INVALID_ARG", "UNAVAILABLE", "CANCELLED")),
 ]  # fmt: skip
 REFUSED = [http(f"bad {row.row}", row.path, row.body, row.method, row.headers) for row in BAD.values()]
-EXCHANGES = [*SERVER, *MODEL, *INFER, *REFUSED]
+EXCHANGES = [*SERVER, *OBSERVED, *MODEL, *INFER, *REFUSED]
