@@ -72,10 +72,6 @@ class DataPlane:
         """The server is going: not ready from now on."""
         self._stopping = True
 
-    def refuse(self) -> None:
-        """Refuse all further inferences."""
-        self._refusing = True
-
     def live(self) -> bool:
         """Whether the loop turns: whoever can ask has the answer."""
         return True

@@ -65,6 +65,8 @@ class InferRequest:
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
     `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
+    `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
+    asks: nothing is begun for it from then on, whatever the model's own policy says.
     """
 
     model_name: str
@@ -82,6 +84,7 @@ class InferRequest:
     lease: Lease | None = None
     empty_final: bool = False
     trace: Trace | None = None
+    deadline_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -160,7 +160,7 @@ class Model:
         return self.config_json
 
     def cache_with(self, cache: Cache) -> None:
-        """Look requests up in `cache` before they are scheduled; streams are not looked up."""
+        """Look requests up in `cache` before they are scheduled. Not for models that give any number of responses."""
         self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
         self.cached.renew(self.identity)
 
@@ -174,13 +174,21 @@ class Model:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
         rows = self._signature.check(request)
         stream = Stream(self)
+        if self.cached is not None:
+            self.streams.add(stream)
+            future = self.cached.infer(request, rows)
+            if request.trace is not None:
+                tracing.follow(request.trace, future, "")
+            stream.follow(future, request.id)
+            return stream
         nbytes = sum(len(tensor.data) for tensor in request.inputs)
-        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        pending = stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
         self.streams.add(stream)
         try:
-            self.scheduler.submit(stream.pending)
+            self.scheduler.submit(pending)
         except BaseException:
             self.streams.discard(stream)
+            stream.pending = None
             raise
         self.statistics.touch()
         return stream
@@ -189,10 +197,12 @@ class Model:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""
         if self._signature.reshapes:
             self._signature.restore(response.outputs)
+        pending = stream.pending
+        assert pending is not None, "there is one until the last response"
         if self.decoupled:
-            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+            self.statistics.streamed(stream.count, pending, response, final, self._clock())
         stream.count += 1
-        trace = stream.pending.request.trace
+        trace = pending.request.trace
         if trace is not None:
             tracing.streamed(trace, response, final)
         if final:
@@ -201,7 +211,10 @@ class Model:
     def abandon(self, stream: Stream) -> None:
         """Nobody reads `stream` any more."""
         self.streams.discard(stream)
-        self.scheduler.cancel(stream.pending)
+        if stream.followed is not None:
+            stream.followed.cancel()
+        elif stream.pending is not None:
+            self.scheduler.cancel(stream.pending)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
