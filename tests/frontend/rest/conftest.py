@@ -48,6 +48,10 @@ class FakeDataPlane:
     async def probe(self, name: str, version: str) -> bool:
         return not self.why_unready(name, version)
 
+    def of_mlserver(self, name: str, version: str) -> bool:
+        self.check(name, version)
+        return False
+
     def check(self, name: str, version: str) -> None:
         if name not in ("m", "slow"):
             raise not_found(f"Request for unknown model: '{name}' is not found")
