@@ -8,6 +8,7 @@ from http import HTTPStatus
 import orjson
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.protocol.restricted import RestrictedError
 
 HTTP: dict[ErrorCode, int] = {
     ErrorCode.UNKNOWN: HTTPStatus.BAD_REQUEST,
@@ -50,9 +51,14 @@ def http_reason(status: int) -> str:
         return ""
 
 
+def http_status(error: ServerError) -> int:
+    """The HTTP status of a failure."""
+    return int(HTTPStatus.FORBIDDEN) if isinstance(error, RestrictedError) else error.status or HTTP[error.code]
+
+
 def http_error(error: ServerError) -> tuple[int, bytes]:
     """The HTTP status and the JSON body of a failure."""
-    return error.status or HTTP[error.code], error_body(error.message)
+    return http_status(error), error_body(error.message)
 
 
 def grpc_code(error: ServerError) -> int:

@@ -107,7 +107,7 @@ def logged_stream(method: StreamMethod, access: AccessLog) -> StreamMethod:
 
 def code_of(error: BaseException) -> int:
     """The gRPC code that a failure ends a call with."""
-    return status.GRPC[error.code] if isinstance(error, ServerError) else status.GRPC[ErrorCode.INTERNAL]
+    return status.grpc_code(error) if isinstance(error, ServerError) else status.GRPC[ErrorCode.INTERNAL]
 
 
 def size_of(result: Any) -> int:

@@ -9,11 +9,22 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import docs, generate, infer_handler, models, observing, repository
+from pyserver.frontend.rest import (
+    docs,
+    generate,
+    infer_handler,
+    models,
+    observing,
+    repository,
+    shared_memory,
+    v1,
+)
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
 from pyserver.protocol.cors import Cors
+from pyserver.protocol.forwarding import Forwarding
+from pyserver.protocol.restricted import Restrictions
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -44,6 +55,17 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
+    (rest_path.V1_PREDICT, v1.Predict),
+    (rest_path.V1_EXPLAIN, v1.Explain),
+    (rest_path.V1_MODEL, v1.Model),
+    (rest_path.V1_MODELS, v1.Models),
+    (rest_path.ROOT, v1.Alive),
+    (rest_path.SYSTEM_STATUS, shared_memory.SystemStatus),
+    (rest_path.SYSTEM_REGISTER, shared_memory.SystemRegister),
+    (rest_path.SYSTEM_UNREGISTER, shared_memory.SystemUnregister),
+    (rest_path.CUDA_STATUS, shared_memory.CudaStatus),
+    (rest_path.CUDA_REGISTER, shared_memory.CudaRegister),
+    (rest_path.CUDA_UNREGISTER, shared_memory.CudaUnregister),
 ]
 
 
@@ -65,7 +87,8 @@ class Exact(Matcher):
 class RestApplication(Application):
     """The routes, over the two planes, which clients see below `root_path`.
 
-    `closing` turns true when the server takes its leave of its clients.
+    `closing` turns true when the server takes its leave of its clients. `restrictions` are the APIs that need a header,
+    `forwarding` says which headers models get.
     """
 
     def __init__(
@@ -73,6 +96,8 @@ class RestApplication(Application):
         data_plane: DataPlane,
         control_plane: ControlPlane,
         limits: Limits,
+        restrictions: Restrictions | None = None,
+        forwarding: Forwarding | None = None,
         cors: Cors | None = None,
         root_path: str = "",
     ) -> None:
@@ -81,6 +106,8 @@ class RestApplication(Application):
         self.control_plane = control_plane
         self.limits = limits
         self.root_path = root_path
+        self.restrictions = restrictions or Restrictions({})
+        self.forwarding = forwarding
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
         super().__init__(rules, default_handler_class=NotFound, log_function=no_line)

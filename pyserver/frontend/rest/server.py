@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pyserver.errors import ServerError
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol import restricted
 from pyserver.protocol.cors import parse
+from pyserver.protocol.forwarding import forwarding
+from pyserver.protocol.restricted import INFERENCE, Restrictions
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,17 +37,18 @@ class RestServer:
         data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
         cors = parse(settings.http_cors)
+        restrictions = restricted.parse_http(settings.http_restricted_api)
+        forwards = forwarding(settings.http_header_forward_pattern)
         root_path = settings.mlserver["root_path"] if settings.mlserver is not None else ""
-        self._app = RestApplication(data_plane, control_plane, limits, cors, root_path)
-        self._lane = LaneServer(
-            self._app,
-            data_plane,
-            self.address,
-            settings.http_port,
-            limits,
-            reuse_port=settings.reuse_http_port,
-            divert=_from_a_browser if cors is not None else None,
+        self._app = RestApplication(data_plane, control_plane, limits, restrictions, forwards, cors, root_path)
+        diverts: list[Callable[[Head], bool]] = (
+            [partial(_refused, restrictions)] if restrictions.restricts(INFERENCE) else []
         )
+        diverts += [_from_a_browser] if cors is not None else []
+        self._lane = LaneServer(
+            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port,
+            divert=partial(_any, diverts) if diverts else None, forwarding=forwards,
+        )  # fmt: skip
         self._log_answers()
 
     def _log_answers(self) -> None:
@@ -77,6 +84,24 @@ class RestServer:
 def _from_a_browser(head: Head) -> bool:
     """Whether a page asks: the application knows what it may."""
     return any(name.lower() == b"origin" for name, _ in head.fields)
+
+
+def _any(diverts: Sequence[Callable[[Head], bool]], head: Head) -> bool:
+    return any(divert(head) for divert in diverts)
+
+
+def _refused(restrictions: Restrictions, head: Head) -> bool:
+    """Whether an inference lacks its header, or has it twice: the application answers then."""
+
+    def value(name: str) -> str | None:
+        found = [value for given, value in head.texts() if given.lower() == name.lower()]
+        return found[0] if len(found) == 1 else None
+
+    try:
+        restrictions.check(INFERENCE, value)
+    except ServerError:
+        return True
+    return False
 
 
 def limits_of(settings: Settings) -> Limits:

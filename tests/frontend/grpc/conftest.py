@@ -10,6 +10,7 @@ import pytest
 import tritonclient.grpc as client_library
 
 from pyserver.errors import ErrorCode, ServerError, internal, not_found
+from pyserver.extension.regions import Regions
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.answer import relay
 from pyserver.model.stream import Item
@@ -67,6 +68,7 @@ class Planes:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.alive = True
+        self.regions = Regions()
         self.log = Log()
         self.traces = Traces()
         self.requests: list[InferRequest] = []
@@ -75,11 +77,6 @@ class Planes:
         self.came = asyncio.Condition()
         self.loaded: list[tuple[str, Any]] = []
         self.load_gate: asyncio.Event | None = None
-
-    name = "triton"
-
-    def of_mlserver(self, name: str, version: str) -> bool:
-        return False
 
     def live(self) -> bool:
         return self.alive
@@ -118,6 +115,12 @@ class Planes:
                 "batch_stats": [{"batch_size": 2, "compute_input": {"count": 1, "ns": 9}}], "memory_usage": [],
             }
         ]  # fmt: skip
+
+    def of_mlserver(self, name: str, version: str) -> bool:
+        self.check(name, version)
+        return False
+
+    name = "fake"
 
     def check(self, name: str, version: str) -> None:
         if name == "unknown":

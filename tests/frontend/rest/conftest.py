@@ -48,15 +48,15 @@ class FakeDataPlane:
     async def probe(self, name: str, version: str) -> bool:
         return not self.why_unready(name, version)
 
+    def of_mlserver(self, name: str, version: str) -> bool:
+        self.check(name, version)
+        return False
+
     def check(self, name: str, version: str) -> None:
         if name not in ("m", "slow"):
             raise not_found(f"Request for unknown model: '{name}' is not found")
         if version not in ("", "1"):
             raise not_found(f"Request for unknown model: '{name}' version {version} is not found")
-
-    def of_mlserver(self, name: str, version: str) -> bool:
-        self.check(name, version)
-        return False
 
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "triton", "version": "0", "extensions": []}
