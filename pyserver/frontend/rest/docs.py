@@ -50,6 +50,8 @@ PAGE = """<!DOCTYPE html>
 class Docs(Handler):
     """What both kinds of documentation have in common."""
 
+    kind = "metadata"
+
     def described(self, name: str, version: str) -> Described:
         """A model; ServerError where it is not served."""
         metadata = self.data_plane.model_metadata(name, version)
@@ -93,6 +95,8 @@ class Page(Docs):
 
 class Asset(Handler):
     """A file of the page."""
+
+    kind = "metadata"
 
     async def get(self, file: str) -> None:
         """`/v2/docs/assets/{file}`."""
