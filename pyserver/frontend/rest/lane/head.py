@@ -129,6 +129,8 @@ def _checked_line(block: bytes, limits: Limits) -> bytes:
         raise invalid("malformed HTTP request: a header line begins with white space")
     if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise invalid("malformed HTTP request: expected HTTP/1.1 or HTTP/1.0 at the end of the request line")
+    if line.count(b" ") != 2:
+        raise invalid("malformed HTTP request: expected a method, a target and a version in the request line")
     return line
 
 

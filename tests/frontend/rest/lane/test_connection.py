@@ -12,38 +12,17 @@ import pytest
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from tests.support.lane import Wired
 
 KIB = 1024
 
 
-class Wired:
-    """A connection of `lane` on a fake transport."""
-
-    def __init__(self, lane: LaneServer, tools: SimpleNamespace, room: int = 1 << 30) -> None:
-        self.transport = tools.FakeTransport(room)
-        self.protocol = tools.Connection(lane)
-        self.transport.protocol = self.protocol
-        self.protocol.connection_made(self.transport)
-
-    @property
-    def sent(self) -> bytes:
-        return bytes(self.transport.sent)
-
-    def feed(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self.transport.feed(piece)
-
-    def lose(self) -> None:
-        self.transport.closing = True
-        self.protocol.connection_lost(None)
-
-
 @pytest.fixture
-def wire(lane: LaneServer, tools: SimpleNamespace) -> Any:
+def wire(lane: LaneServer) -> Any:
     made: list[Wired] = []
 
     def make(room: int = 1 << 30) -> Wired:
-        made.append(Wired(lane, tools, room))
+        made.append(Wired(lane, room))
         return made[-1]
 
     yield make

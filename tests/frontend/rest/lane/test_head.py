@@ -144,6 +144,8 @@ def test_what_is_ambiguous_is_refused(fields: list[str]) -> None:
         "POST /x",
         "POST  HTTP/1.1",
         "GET /x y HTTP/1.1",
+        "GET /x  HTTP/1.1",
+        "GET  /x HTTP/1.1",
         "GET /x RTSP/1.0",
         "PRI * HTTP/2.0",
         "FOO /x HTTP/1.1",
