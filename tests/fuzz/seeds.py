@@ -37,7 +37,8 @@ _HTTP_WORDS = [
 ]  # fmt: skip
 _JSON_WORDS = [
     b'"inputs"', b'"data":', b'"datatype":', b'"shape":', b'"parameters":', b'"binary_data_size":', b"\\u0000",
-    b"\\ud800", b"1e999", b"-0", b"18446744073709551616", b"[[", b"]]", b"null", b"true", b"{}", b'"FP16"', b'"BYTES"', b"NaN",
+    b"\\ud800", b"1e999", b"-0", b"18446744073709551616", b"[[", b"]]", b"null", b"true", b"{}", b'"FP16"', b'"BYTES"',
+    b"NaN",
 ]  # fmt: skip
 
 SEEDS: dict[str, list[bytes]] = {
