@@ -75,7 +75,7 @@ class Server:
             Loader(settings, time.monotonic_ns, services, self._cache),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
-            upload_limit=settings.http_max_body_size,
+            upload_limit=settings.max_load_size,
         )
         self._fronts: list[Front] = []
         self._polling: asyncio.Task[None] | None = None

@@ -68,6 +68,7 @@ def decode(
     model_version: str = "",
     lease: Lease | None = None,
     max_json_size: int = MAX_JSON_SIZE,
+    max_json_depth: int = rest_json.MAX_DEPTH,
 ) -> InferRequest:
     """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
 
@@ -85,9 +86,9 @@ def decode(
     view = body if type(body) is memoryview else memoryview(body)
     if header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
-        header = _memory.get(text) or _recalled(text, model_name, max_json_size)
+        header = _memory.get(text) or _recalled(text, model_name, max_json_size, max_json_depth)
     else:
-        header = _parse(view[:header_length], model_name, max_json_size)
+        header = _parse(view[:header_length], model_name, max_json_size, max_json_depth)
     id, described, outputs, parameters, size = header
     if header_length + size != total:
         raise _wrong_size(header, header_length, total, model_name)
@@ -118,14 +119,14 @@ def _too_much_json(size: int, most: int) -> ServerError:
     )
 
 
-def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
+def _recalled(text: bytes, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
     """The header in `text`, which was not there before, or not with this id in front of it."""
     leading = _LEADING_ID.match(text)
     key = b"{" + text[leading.end() :] if leading else text
     known = _memory.get(key) if leading else None
     if leading and known:
         return _Header(leading[1].decode(), known.inputs, known.outputs, known.parameters, known.size)
-    header = _parse(text, model_name, max_json_size)
+    header = _parse(text, model_name, max_json_size, max_json_depth)
     if (leading or not header.id) and all(item.data is None for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
@@ -133,8 +134,8 @@ def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
     return header
 
 
-def _parse(text: Buffer, model_name: str, max_json_size: int) -> _Header:
-    document = rest_json.loads(text, max_json_size)
+def _parse(text: Buffer, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
+    document = rest_json.loads(text, max_json_size, max_json_depth)
     if not isinstance(document, dict):
         raise json_as.unparsable(
             "inputs", "attempt to access non-existing object member 'inputs'", f": the body is {json_as.kind(document)}"

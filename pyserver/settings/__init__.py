@@ -17,6 +17,7 @@ from pyserver.settings.machine import available_cpus, memory_limit
 from pyserver.settings.models import ModelSettings
 from pyserver.settings.observing import LogSettings, MetricsSettings
 from pyserver.settings.server import ServerSettings
+from pyserver.settings.transport import GrpcTransportSettings, HttpTransportSettings, LoadSettings
 
 __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
 
@@ -24,10 +25,13 @@ __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
 @dataclass(frozen=True)
 class Settings(
     LogSettings,
+    LoadSettings,
     LimitSettings,
     CacheSettings,
     MetricsSettings,
+    GrpcTransportSettings,
     GrpcSettings,
+    HttpTransportSettings,
     HttpSettings,
     ServerSettings,
     ModelSettings,

@@ -26,5 +26,5 @@ class HttpSettings:
     http_max_connections: int = flag(16384, "connections open at once", "http", "N")
     http_idle_timeout_secs: float = flag(3600.0, "how long a connection may rest between requests", "http", "SECONDS")
     http_read_timeout_secs: float = flag(
-        30.0, "how long a request's headers, or a pause in its body, may last", "http", "SECONDS"
+        30.0, "how long a pause in a body, or in taking an answer, may last", "http", "SECONDS"
     )

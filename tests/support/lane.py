@@ -298,3 +298,9 @@ class Wired:
     def lose(self) -> None:
         self.transport.closing = True
         self.protocol.connection_lost(None)
+
+
+async def settle(turns: int = 12) -> None:
+    """Let the loop turn."""
+    for _ in range(turns):
+        await asyncio.sleep(0)

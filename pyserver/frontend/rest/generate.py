@@ -33,7 +33,7 @@ class Generation(Handler):
         limit = self.rest.limits.max_input_size
         if encoding := self.request.headers.get("Content-Encoding"):
             body = compression.inflate(encoding, body, limit)
-        request = rest_generate.decode(body, specs, name, version, limit)
+        request = rest_generate.decode(body, specs, name, version, limit, self.rest.limits.max_json_depth)
         self.stream = stream = self.data_plane.infer_stream(request)
         return stream
 

@@ -84,7 +84,7 @@ def start(
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
-        request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+        request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size, limits.max_json_depth)
         return request, data_plane.infer(request)
     except BaseException:
         if lease is not None:

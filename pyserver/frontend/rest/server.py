@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from pyserver.core import json
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
@@ -56,9 +57,15 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         max_body_size=settings.http_max_body_size,
         max_input_size=settings.http_max_input_size,
+        max_load_size=settings.max_load_size,
+        max_json_depth=min(settings.http_max_json_depth, json.MAX_DEPTH),
         max_header_size=settings.http_max_header_size,
+        max_headers=settings.http_max_headers,
+        max_chunks=settings.http_max_chunks,
         max_connections=settings.http_max_connections,
+        max_pipelined=settings.http_max_pipelined,
         idle_timeout=settings.http_idle_timeout_secs,
-        header_timeout=settings.http_read_timeout_secs,
+        header_timeout=settings.http_header_timeout_secs,
+        body_timeout=settings.http_body_timeout_secs,
         stall_timeout=settings.http_read_timeout_secs,
     )

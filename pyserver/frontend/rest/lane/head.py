@@ -13,7 +13,7 @@ import httptools
 
 from pyserver.errors import ServerError, invalid
 from pyserver.frontend.rest.infer import InferHeaders
-from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large
+from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large, too_many_headers
 from pyserver.protocol import rest_path
 
 END = b"\r\n\r\n"
@@ -105,9 +105,7 @@ def parse(block: bytes, limits: Limits) -> Head:
     if not parsed.complete:
         raise invalid("malformed HTTP request: its headers end too soon")
     if len(parsed.fields) > limits.max_headers:
-        raise invalid(
-            f"request has {len(parsed.fields)} headers, which exceeds the maximum allowed {limits.max_headers}"
-        )
+        raise too_many_headers(len(parsed.fields), limits)
     head = Head(parser.get_method().decode("ascii"), parsed.target, line.endswith(b"1.0"), parsed.fields)
     known = _known_fields(parsed.fields)
     _frame(head, known)

@@ -17,7 +17,7 @@ import uvloop
 
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
-from tests.support.lane import EchoPlane, Silent, Stream, Upload, application
+from tests.support.lane import EchoPlane, Silent, Stream, Upload, Wired, application
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -182,3 +182,16 @@ async def connect(lane: LaneServer) -> AsyncIterator[Callable[[], Awaitable[Clie
     yield open_one
     for client in clients:
         await client.close()
+
+
+@pytest.fixture
+def wire(lane: LaneServer) -> Any:
+    made: list[Wired] = []
+
+    def make(room: int = 1 << 30) -> Wired:
+        made.append(Wired(lane, room))
+        return made[-1]
+
+    yield make
+    for wired in made:
+        wired.lose()
