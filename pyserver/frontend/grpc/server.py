@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from pyserver.errors import unsupported
 from pyserver.frontend.address import is_loopback
-from pyserver.frontend.grpc import health, native_engine, service
+from pyserver.frontend.grpc import health, native_engine, reflection, service
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.frontend.grpc.native_engine import NativeEngine
 from pyserver.frontend.grpc.stream import model_stream_infer
+from pyserver.frontend.tls import grpc_files
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class GrpcServer:
         self.port = settings.grpc_port
         self.engine = ""
         self._choice = settings.grpc_engine
-        self._options = Options(reuse_port=settings.reuse_grpc_port)
+        self._options = options_of(settings)
         self._data_plane = data_plane
         self._control_plane = control_plane
         self._engine: Engine | None = None
@@ -46,6 +47,7 @@ class GrpcServer:
         streams = [
             model_stream_infer(service.PREFIX + "ModelStreamInfer", infer, bridge),
             health.watch(self._data_plane, bridge),
+            *reflection.methods(),
         ]
         methods.append(health.check(self._data_plane))
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
@@ -71,6 +73,25 @@ class GrpcServer:
             if not await asyncio.to_thread(engine.drain, timeout):
                 log.warning("gRPC calls were still running after %.1f seconds, and are cut off", timeout)
             await asyncio.to_thread(engine.stop)
+
+
+def options_of(settings: Settings) -> Options:
+    """What the operator has asked of an engine."""
+    return Options(
+        max_message=settings.grpc_max_message_size,
+        max_metadata=settings.grpc_max_metadata_size,
+        max_concurrent_streams=settings.grpc_max_concurrent_streams,
+        keepalive_time_ms=settings.grpc_keepalive_time,
+        keepalive_timeout_ms=settings.grpc_keepalive_timeout,
+        keepalive_permit_without_calls=settings.grpc_keepalive_permit_without_calls,
+        max_pings_without_data=settings.grpc_http2_max_pings_without_data,
+        min_recv_ping_interval_without_data_ms=settings.grpc_http2_min_recv_ping_interval_without_data,
+        max_ping_strikes=settings.grpc_http2_max_ping_strikes,
+        max_connection_age_ms=settings.grpc_max_connection_age or None,
+        max_connection_age_grace_ms=settings.grpc_max_connection_age_grace or None,
+        reuse_port=settings.reuse_grpc_port,
+        tls=grpc_files(settings),
+    )
 
 
 def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -> Engine:

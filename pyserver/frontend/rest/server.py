@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyserver.core import json
+from pyserver.frontend import tls
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
@@ -28,7 +29,13 @@ class RestServer:
         limits = limits_of(settings)
         self._app = RestApplication(data_plane, control_plane, limits)
         self._lane = LaneServer(
-            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port
+            self._app,
+            data_plane,
+            self.address,
+            settings.http_port,
+            limits,
+            reuse_port=settings.reuse_http_port,
+            tls=tls.http_files(settings),
         )
 
     @property
