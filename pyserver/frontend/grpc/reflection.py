@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyserver.errors import ErrorCode
+from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.grpc.engine import Stream, StreamMethod
 from pyserver.proto import pool
 from pyserver.proto import reflection as pb
@@ -22,7 +22,12 @@ def methods() -> list[StreamMethod]:
 
 async def _serve(stream: Stream) -> None:
     async for message in stream:
-        await stream.write(answer(message))
+        try:
+            made = answer(message)
+        except ServerError as error:
+            await stream.abort(status.GRPC[error.code], error.message)
+            return
+        await stream.write(made)
 
 
 def answer(message: bytes) -> bytes:
