@@ -7,10 +7,10 @@ from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, ErrorHandler, RequestHandler
 
-from pyserver.frontend.address import listen
+from pyserver.frontend.rest.lane.server import LaneServer
+from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import custom_metrics
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pyserver.model.model import Model
 
 PROC = Path("/proc")
+LIMITS = Limits(max_body_size=0, max_header_size=16 * 1024, max_connections=256, idle_timeout=300.0)
+"""A scrape is a small GET; a few clients make them."""
 
 
 class Host:
@@ -53,6 +55,46 @@ class Host:
             self._last = HostSample(round(share, 4), *parse_memory((self._proc / "meminfo").read_text()))
             self._read_ns, self._busy, self._all = now, busy, total
         return self._last
+
+
+class MetricsServer:
+    """Serves the counters of the models that `data_plane` has, on a port of its own."""
+
+    title = "Metrics Service"
+
+    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
+        self.address = settings.metrics_address or settings.http_address
+        application = _application(data_plane, Host())
+        self._lane = LaneServer(
+            application, data_plane, self.address, settings.metrics_port, LIMITS, divert=lambda head: True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened to."""
+        return self._lane.port
+
+    async def start(self) -> None:
+        """Listen; from then on `port` is the real one. ServerError where it can't be had."""
+        await self._lane.start()
+
+    def stop_accepting(self) -> None:
+        """Nothing yet: the counters are read to the end."""
+
+    async def drain(self, timeout: float) -> None:
+        """Close the port and its connections: a scrape takes no time that would be worth waiting for."""
+        await self._lane.drain(0)
+
+
+def sample(self) -> HostSample:
+    """The newest sample; zero utilization before the first interval is over."""
+    now = self._clock()
+    if now - self._read_ns >= self._interval_ns:
+        busy, total = parse_cpu((self._proc / "stat").read_text())
+        share = (busy - self._busy) / max(1, total - self._all)
+        self._last = HostSample(round(share, 4), *parse_memory((self._proc / "meminfo").read_text()))
+        self._read_ns, self._busy, self._all = now, busy, total
+    return self._last
 
 
 class MetricsServer:

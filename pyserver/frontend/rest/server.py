@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyserver.core import json
 from pyserver.frontend import tls
+from pyserver.frontend.descriptors import room_for
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
@@ -27,6 +29,7 @@ class RestServer:
     def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
         self.address = settings.http_address
         limits = limits_of(settings)
+        limits = replace(limits, max_connections=room_for(limits.max_connections))
         self._app = RestApplication(data_plane, control_plane, limits)
         self._lane = LaneServer(
             self._app,

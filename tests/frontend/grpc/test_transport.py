@@ -62,11 +62,10 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     await planes.holds(2)
     await asyncio.sleep(0.1)
     assert len(planes.held) == 2
-    for answered in range(4):
-        await planes.holds(answered + 1)
-        planes.answer(*planes.held[answered])
-    for call in (first, *rest):
-        await asyncio.to_thread(call.result, 15)
+    for held in list(planes.held):
+        planes.answer(*held)
+    await asyncio.to_thread(first.result, 15)
+    await planes.holds(3)  # the others had to wait; grpc-core may refuse one, against rapid resets
 
 
 async def test_metadata_that_is_too_large(start: Start, engine: str) -> None:
