@@ -86,42 +86,6 @@ class MetricsServer:
         await self._lane.drain(0)
 
 
-def sample(self) -> HostSample:
-    """The newest sample; zero utilization before the first interval is over."""
-    now = self._clock()
-    if now - self._read_ns >= self._interval_ns:
-        busy, total = parse_cpu((self._proc / "stat").read_text())
-        share = (busy - self._busy) / max(1, total - self._all)
-        self._last = HostSample(round(share, 4), *parse_memory((self._proc / "meminfo").read_text()))
-        self._read_ns, self._busy, self._all = now, busy, total
-    return self._last
-
-
-class MetricsServer:
-    """Serves the counters of the models that `data_plane` has, on a port of its own."""
-
-    title = "Metrics Service"
-
-    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
-        self.address = settings.metrics_address or settings.http_address
-        self.port = settings.metrics_port
-        self._server = HTTPServer(_application(data_plane, Host()), max_body_size=0, max_header_size=16384)
-
-    async def start(self) -> None:
-        """Listen; from then on `port` is the real one. ServerError where it can't be had."""
-        sockets = listen(self.address, self.port)
-        self.port = sockets[0].getsockname()[1]
-        self._server.add_sockets(sockets)
-
-    def stop_accepting(self) -> None:
-        """Nothing yet: the counters are read to the end."""
-
-    async def drain(self, timeout: float) -> None:
-        """Close the port and its connections: a scrape takes no time that would be worth waiting for."""
-        self._server.stop()
-        await self._server.close_all_connections()
-
-
 def sample(name: str, version: int, model: Model) -> ModelSample:
     """What the metrics say of one model version."""
     counted = model.statistics

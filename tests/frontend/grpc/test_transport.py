@@ -58,7 +58,8 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     infer = channel.unary_unary(INFER)
     first = infer.future(message("held"), timeout=20)
     await planes.holds(1)  # the client has heard of the limit by now
-    rest = [infer.future(message("held"), timeout=20) for _ in range(3)]
+    for _ in range(3):
+        infer.future(message("held"), timeout=20)
     await planes.holds(2)
     await asyncio.sleep(0.1)
     assert len(planes.held) == 2
