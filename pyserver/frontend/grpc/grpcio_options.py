@@ -18,8 +18,8 @@ def channel_options(options: Options) -> list[tuple[str, int]]:
         # Between the two limits grpc-core refuses some calls at random; ours is one limit.
         "grpc.max_metadata_size": options.max_metadata,
         "grpc.absolute_max_metadata_size": options.max_metadata,
-        # Against rapid resets grpc-core counts calls until they are taken down: now and then it refuses one (UNAVAILABLE)
-        # of a client that is at the limit and has just seen another end. So the limit is a high one.
+        # Against rapid resets grpc-core counts calls until they are taken down: now and then it refuses (UNAVAILABLE)
+        # one of a client that is at the limit and has just seen another end. So the limit is a high one.
         "grpc.max_concurrent_streams": options.max_concurrent_streams,
         "grpc.server_handshake_timeout_ms": options.handshake_timeout_ms,
         "grpc.keepalive_time_ms": options.keepalive_time_ms,
