@@ -9,6 +9,8 @@ from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.cycles import cycle
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
+from pyserver.model.tracing import begin_child
+from pyserver.observe.traces import Traces
 from pyserver.types import InferRequest
 
 if TYPE_CHECKING:
@@ -21,11 +23,12 @@ class ModelServices:
 
     control_plane: ControlPlane
 
-    def __init__(self, registry: Registry, metrics: CustomMetrics) -> None:
+    def __init__(self, registry: Registry, metrics: CustomMetrics, traces: Traces | None = None) -> None:
         self._registry = registry
+        self._traces = traces or Traces()
         self._metrics = metrics
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None) -> Stream:
+    def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None, parent: object = None) -> Stream:
         """Start the call; errors are told as Triton tells the caller, with the code of their kind."""
         name = request.model_name
         said = f"Model {name} - Error when running inference: "
@@ -45,9 +48,14 @@ class ModelServices:
                 f"{said}the call would wait for ever, {' -> '.join(chain)}: every instance of '{chain[-1]}' that could "
                 "answer waits for this call. Give it more instances, or don't call it from what it calls."
             )
+        caller = None if parent is None else self._traces.running(parent)
+        if caller is not None:
+            begin_child(caller, request, model)
         try:
             return model.infer_stream(request)
         except ServerError as error:
+            if request.trace is not None:
+                request.trace.ended(error.message)
             raise ServerError(error.code, said + error.message) from error
 
     async def control(self, caller: Instance, asked: dict[str, Any]) -> Any:

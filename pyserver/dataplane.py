@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
+from pyserver.model import tracing
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
+from pyserver.observe.log import Log
+from pyserver.observe.trace import Trace
+from pyserver.observe.traces import Traces
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
-EXTENSIONS = ("model_repository", "model_configuration", "binary_tensor_data", "parameters", "statistics")
+EXTENSIONS = (
+    "model_repository",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
 """The V2 extensions that this server has, by their names in the protocol."""
+TRACEPARENT = "traceparent"
+"""The parameter of a request that holds a W3C trace context: where a header of that name goes."""
 
 
 class DataPlane:
@@ -35,7 +49,11 @@ class DataPlane:
         strict_readiness: bool,
         metrics: CustomMetrics | None = None,
         cache: Cache | None = None,
+        log: Log | None = None,
+        traces: Traces | None = None,
     ) -> None:
+        self.log = log or Log()
+        self.traces = traces or Traces()
         self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._cache = cache
@@ -135,11 +153,64 @@ class DataPlane:
 
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
         """
-        return self._registry.get(request.model_name, request.model_version).infer(request)
+        model = self._registry.get(request.model_name, request.model_version)
+        return self._traced(model, request, "GRPC") if self.traces.on else model.infer(request)
+
+    def infer_traced(
+        self, request: InferRequest, protocol: str, received: tuple[int, int]
+    ) -> asyncio.Future[InferResponse]:
+        """As `infer`, if `traces.on`: notes when the request was `received`, from and to, over `protocol`."""
+        model = self._registry.get(request.model_name, request.model_version)
+        return self._traced(model, request, protocol, received)
+
+    def _traced(
+        self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...] = ()
+    ) -> asyncio.Future[InferResponse]:
+        trace = self._sampled(model, request, protocol, received)
+        if trace is None:
+            return model.infer(request)
+        try:
+            future = model.infer(request)
+        except ServerError as error:
+            trace.ended(error.message)
+            raise
+        tracing.follow(trace, future, protocol)
+        return future
+
+    def _sampled(
+        self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...] = ()
+    ) -> Trace | None:
+        """The trace of a request, begun, if it is to have one."""
+        remote = request.parameters.get(TRACEPARENT, "")
+        trace = self.traces.sample(model.name, str(model.version), request.id, str(remote))
+        if trace is not None:
+            for name, ns in zip((f"{protocol}_RECV_START", f"{protocol}_RECV_END"), received, strict=False):
+                trace.note(name, ns)
+            tracing.begin(trace, request, model)
+        return trace
+
+    def trace_setting(self, name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The trace setting of a model, or ("") of all, with `changes` made to it."""
+        if name:
+            self._known(name)
+        setting = self.traces.setting(name) if changes is None else self.traces.update(name, changes)
+        return setting.document()
+
+    def _known(self, name: str) -> None:
+        """Whether a model is there, in whatever state; INVALID_ARG if not, as Triton has it."""
+        if self._registry.known(name) is None:
+            raise invalid(f"Request for unknown model : {name}")
 
     def infer_stream(self, request: InferRequest) -> Stream:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
-        return self._registry.get(request.model_name, request.model_version).infer_stream(request)
+        model = self._registry.get(request.model_name, request.model_version)
+        trace = self._sampled(model, request, "") if self.traces.on else None
+        try:
+            return model.infer_stream(request)
+        except ServerError as error:
+            if trace is not None:
+                trace.ended(error.message)
+            raise
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""

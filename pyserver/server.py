@@ -18,10 +18,15 @@ from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
 from pyserver.model.registry import Registry
+from pyserver.observe.log import Log
+from pyserver.observe.otel import OpenTelemetrySink
+from pyserver.observe.trace_settings import from_flags
+from pyserver.observe.traces import Traces
 from pyserver.repository.repository import ModelRepository
 from pyserver.settings import Settings
 
@@ -61,18 +66,26 @@ class Front(Protocol):
 class Server:
     """One server on the running loop: `start`, serve until a signal, `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, log: Log | None = None) -> None:
         self._settings = settings
+        startup = from_flags(settings)
+        sink = None
+        if startup.setting.trace_mode == "opentelemetry":
+            sink = OpenTelemetrySink(startup.exporter, startup.resource)
+        self._traces = Traces(startup, sink)
         self._registry = Registry()
         kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
+        self._fork_servers = ForkServers() if settings.fork_stubs else None
         metrics = CustomMetrics()
-        self.data_plane = DataPlane(self._registry, settings.id, settings.strict_readiness, metrics, self._cache)
-        services = ModelServices(self._registry, metrics)
+        self.data_plane = DataPlane(
+            self._registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces
+        )
+        services = ModelServices(self._registry, metrics, self._traces)
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
-            Loader(settings, time.monotonic_ns, services, self._cache),
+            Loader(settings, time.monotonic_ns, services, self._cache, self._fork_servers),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
             upload_limit=settings.max_load_size,
@@ -93,6 +106,9 @@ class Server:
             if not await self._open():
                 return False
             failed = await loading
+        except ServerError as error:
+            log.error("%s", error.message)
+            return False
         finally:
             loading.cancel()
             await asyncio.wait((loading,))
@@ -133,8 +149,11 @@ class Server:
             front.stop_accepting()
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        if self._fork_servers is not None:
+            self._fork_servers.close()
         if self._cache is not None:
             await self._cache.close()
+        await asyncio.to_thread(self._traces.close)
 
     async def _poll(self) -> None:
         """Look at the repositories now and then; what can't be read now may be read the next time."""
@@ -173,25 +192,29 @@ class Server:
         return fronts
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, log: Log | None = None) -> int:
     """Run a server until SIGINT or SIGTERM; the exit status is 0 if it started and ended in order."""
     heap.keep(HEAP_BLOCKS, HEAP_KEPT)
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(settings))
+        return loop.run_until_complete(_run(settings, log))
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, shown: Log | None) -> int:
     loop = asyncio.get_running_loop()
     _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
-    server = Server(settings)
+    try:
+        server = Server(settings, shown)
+    except ServerError as error:
+        log.error("%s", error.message)
+        return 1
     starting = loop.create_task(server.start())
     waiting = loop.create_task(signalled.wait())
     await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)

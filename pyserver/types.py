@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pyserver.errors import ServerError
+
+if TYPE_CHECKING:
+    from pyserver.observe.trace import Trace
 
 Parameter: TypeAlias = "bool | int | float | str"
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -60,6 +63,7 @@ class InferRequest:
     `raw_input` says that the body is the bare content of the model's only input (header length 0): `inputs` then
     holds one tensor without name, datatype and shape, which `Model` deduces.
     `lease` holds the memory that the inputs' views look into, where that is not the garbage collector's.
+    `trace` is what is noted of it, where it is traced.
     `empty_final` asks for a message of its own where a stream ends without a last response.
     """
 
@@ -77,6 +81,7 @@ class InferRequest:
     flags: int = 0
     lease: Lease | None = None
     empty_final: bool = False
+    trace: Trace | None = None
 
 
 @dataclass(slots=True)

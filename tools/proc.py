@@ -18,6 +18,19 @@ def children(pid: int) -> list[int]:
     return [child for child in _pids() if _stat(child)[1:2] == [str(pid)] and alive(child)]
 
 
+def parent(pid: int) -> int:
+    """The parent of `pid`."""
+    return int(_stat(pid)[1])
+
+
+def stubs(server: int) -> list[int]:
+    """The living processes of models of `server`, in the order of their start, whoever forked them."""
+    found = []
+    for child in children(server):
+        found += children(child) if "pyserver: fork server" in command_line(child) else [child]
+    return sorted(found)
+
+
 def tree(pid: int) -> list[int]:
     """`pid` and all its living descendants, parents first."""
     found = [pid]

@@ -31,9 +31,10 @@ def options() -> str:
     """The table of flags."""
     rows = ["| option | default | |", "|---|---|---|"]
     for name, default, about in flags():
-        value = about["metavar"] or ", ".join(about["choices"])
+        value = about["metavar"].replace("|", "\\|") or ", ".join(about["choices"])
         option = f"`--{name.replace('_', '-')}`" + (f" {value}" if value else "")
-        rows.append(f"| {option} | {shown(default)} | {about['help']} |")
+        said = "; ".join(filter(None, (about["help"], about["more"])))
+        rows.append(f"| {option} | {shown(default)} | {said} |")
     return "\n".join(rows)
 
 

@@ -13,5 +13,4 @@ def main(arguments: Sequence[str]) -> int:
     from pyserver.cli.log import configure
     from pyserver.server import serve
 
-    configure(settings)
-    return serve(settings)
+    return serve(settings, configure(settings))

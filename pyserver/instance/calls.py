@@ -50,8 +50,9 @@ class Responses(Protocol):
 class Services(Protocol):
     """What the server does for the models in its instances."""
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any) -> Responses:
+    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
         """Start an inference; `waiting` is the instance that can do nothing else until it is over, None if it can.
+        `parent` is the number of the trace of the request for whose sake it is, as far as the stub knows.
         A ServerError refuses it, in words for the calling model.
         """
 
@@ -65,7 +66,7 @@ class Services(Protocol):
 class NoServices:
     """For an instance that stands alone: refuses everything."""
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any) -> Responses:
+    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
         """No other model is there."""
         raise unavailable(f"there is no model '{request.model_name}' to call from here")
 
@@ -191,7 +192,7 @@ class Calls:
         try:
             request = _request(said, inputs)
             waiting = self._caller if blocks else None
-            stream = self._services.infer(request, said.get("decoupled") is True, waiting)
+            stream = self._services.infer(request, said.get("decoupled") is True, waiting, said.get("trace_id"))
         except ServerError as error:
             self._refuse(key, error)
             return

@@ -14,9 +14,10 @@ from pyserver.errors import ErrorCode, ServerError, unavailable
 from pyserver.instance.calls import Calls, NoServices, Responses, Services
 from pyserver.instance.console import MAX_LINE, MAX_MARK, escaped, label
 from pyserver.instance.dispatch import Dispatcher
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
-from pyserver.instance.process import StubProcess
+from pyserver.instance.process import StubProcess, bear
 from pyserver.instance.responses import ResponseMemory
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.states import Event, State, advance
@@ -64,6 +65,7 @@ class Instance(Dispatcher):
         clock: Clock,
         on_change: Callable[[Instance], None],
         services: Services | None = None,
+        fork_servers: ForkServers | None = None,
     ) -> None:
         super().__init__(spec.name, spec.model_name, spec.version, requests, spec.ahead)
         self.spec = spec
@@ -72,6 +74,7 @@ class Instance(Dispatcher):
         self.on_change = on_change
         self.calls: Calls | None = None
         self._services = services
+        self._fork_servers = fork_servers
         self._has_probe = False
         self._clock = clock
         self._process: StubProcess | None = None
@@ -120,7 +123,7 @@ class Instance(Dispatcher):
         (None: as its spec says).
         """
         try:
-            self._start()
+            await self._start()
             hello = await self._answer_of(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
@@ -175,7 +178,7 @@ class Instance(Dispatcher):
         if not await self._is_gone(KILL_WAIT):
             log.error("%s: process %d does not end, not even by SIGKILL", self.name, process.pid)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         spec = self.spec
         here, there = channel.pair()
         asked, asking = channel.pair()
@@ -183,11 +186,14 @@ class Instance(Dispatcher):
         try:
             self._responses = ResponseMemory(fd)
             fds = (there.fileno(), self._requests.fileno(), fd, asking.fileno())
-            self._process = StubProcess(spec, fds, self._clock, self._on_exit)
-        except OSError as error:
+            born = await bear(spec, fds, self._fork_servers)
+            self._process = StubProcess(born, spec, self._clock, self._on_exit)
+        except BaseException as error:
             here.close()
             asked.close()
-            raise LoadError(f"'{spec.name}' can't be started with {spec.interpreter}: {error}") from error
+            if isinstance(error, OSError):
+                raise LoadError(f"'{spec.name}' can't be started with {spec.interpreter}: {error}") from error
+            raise
         finally:
             there.close()
             asking.close()

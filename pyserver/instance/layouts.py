@@ -94,6 +94,8 @@ def pack_extras(request: InferRequest) -> bytes:
         extras["flags"] = request.flags
     if request.timeout_us:
         extras["timeout_us"] = request.timeout_us
+    if request.trace is not None:
+        extras.update(trace=request.trace.carrier, trace_id=request.trace.id)
     if not extras:
         return b""
     try:

@@ -1,4 +1,4 @@
-"""A stub as the operating system sees it: started with its descriptors, watched, ended with all that it started."""
+"""A stub as the operating system sees it: forked or started, watched, ended with all that it started."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyserver.instance.console import Console
 from pyserver.instance.descendants import VARIABLE, kill_family
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
 
 FOREGROUND = "PYSERVER_FOREGROUND"
 """Set for a stub that has the terminal: it obeys Ctrl-C, and leaves its streams as they are."""
+
+EXIT_CODE = 49
+"""The last field of /proc/PID/stat (proc(5), number 52), counted from the state on."""
+
+
+class Born(NamedTuple):
+    """A process just started: the mark in its environment, its stdout and stderr, and what reaps it once it is dead.
+
+    One that was started in the foreground has the server's streams, and is in its group.
+    """
+
+    pid: int
+    mark: str
+    streams: tuple[int, ...]
+    reap: Callable[[], object]
 
 
 class StubProcess:
@@ -27,31 +43,19 @@ class StubProcess:
     the server's group, which a terminal asks for, and prints for itself.
     """
 
-    def __init__(self, spec: InstanceSpec, fds: tuple[int, ...], clock: Clock, on_exit: Callable[[], None]) -> None:
-        """Start it with `fds`, in the order in which boot.py takes them. OSError if that fails."""
+    def __init__(self, born: Born, spec: InstanceSpec, clock: Clock, on_exit: Callable[[], None]) -> None:
+        self.pid = born.pid
+        """Its process id, and that of its group."""
+        self._born = born
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._code: int | None = None
-        self._mark = f"{os.getpid()}.{secrets.token_hex(8)}"
         self._foreground = spec.foreground
-        environment = {**spec.environment, VARIABLE: self._mark}
-        if spec.foreground:
-            environment[FOREGROUND] = "1"
         labels = {"model": spec.model_name, "version": str(spec.version), "instance": spec.name}
-        if spec.foreground:
-            self._process = _popen(spec, environment, fds)
-            self.console = Console(labels, clock)
-        else:
-            self._process, stdout, stderr = _start(spec, environment, fds)
-            self.console = Console(labels, clock, stdout, stderr)
+        self.console = Console(labels, clock, *born.streams)
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
         RUNNING.add(self)
-
-    @property
-    def pid(self) -> int:
-        """Its process id, and that of its group."""
-        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -95,11 +99,9 @@ class StubProcess:
         RUNNING.discard(self)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None
-        self._code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        family = self._loop.run_in_executor(None, kill_family, 0 if self._foreground else self.pid, self._mark)
-        family.add_done_callback(lambda _: self._process.wait())
+        self._code, group = _end_of(self.pid)
+        family = self._loop.run_in_executor(None, kill_family, 0 if self._foreground else group, self._born.mark)
+        family.add_done_callback(lambda _: self._born.reap())
         self.console.close()
         on_exit, self._on_exit = self._on_exit, _nothing  # who listened is held no longer
         on_exit()
@@ -119,14 +121,22 @@ def show_all_stacks() -> None:
         process.show_stacks()
 
 
-def _start(
-    spec: InstanceSpec, environment: dict[str, str], fds: tuple[int, ...]
-) -> tuple[subprocess.Popen[bytes], int, int]:
-    """The process, and the ends of its stdout and stderr to read from."""
+async def bear(spec: InstanceSpec, fds: tuple[int, ...], fork_servers: ForkServers | None) -> Born:
+    """A new process with copies of `fds`, in the order in which boot.py takes them. OSError if there can't be one."""
+    mark = f"{os.getpid()}.{secrets.token_hex(8)}"
+    environment = {**spec.environment, VARIABLE: mark}
+    if spec.foreground:
+        process = _popen(spec, {**environment, FOREGROUND: "1"}, fds)
+        return Born(process.pid, mark, (), process.wait)
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
+    forked = None
     try:
-        process = _popen(spec, environment, fds, stdin=subprocess.DEVNULL, stdout=out_writer, stderr=err_writer)
+        if fork_servers is not None:
+            theirs = (*fds, out_writer, err_writer)
+            forked = await fork_servers.fork(spec.interpreter, spec.boot, environment, spec.title, theirs)
+        if forked is None:
+            process = _popen(spec, environment, fds, stdin=subprocess.DEVNULL, stdout=out_writer, stderr=err_writer)
     except BaseException:
         os.close(out_reader)
         os.close(err_reader)
@@ -134,7 +144,8 @@ def _start(
     finally:
         os.close(out_writer)
         os.close(err_writer)
-    return process, out_reader, err_reader
+    pid, reap = forked or (process.pid, process.wait)
+    return Born(pid, mark, (out_reader, err_reader), reap)
 
 
 def _popen(
@@ -147,3 +158,16 @@ def _popen(
     """
     command = [spec.interpreter, spec.boot, *map(str, fds), spec.title]
     return subprocess.Popen(command, env=environment, pass_fds=fds, start_new_session=not spec.foreground, **streams)
+
+
+def _end_of(pid: int) -> tuple[int, int]:
+    """How dead process `pid` ended, as `subprocess` says it, and its group, 0 if that may be somebody else's by now.
+
+    It is a zombie, of this process or of a fork server; if that is dead as well it has been reaped by somebody else.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return -signal.SIGKILL, 0
+    return os.waitstatus_to_exitcode(int(fields[EXIT_CODE])), pid

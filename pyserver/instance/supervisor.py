@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pyserver.errors import ServerError
 from pyserver.instance.backoff import DEATHS, SECOND, WINDOW_NS, Backoff
 from pyserver.instance.calls import Services
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.instance import Instance, WarmUp
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
@@ -35,6 +36,7 @@ class Supervisor:
         first: Instance | None = None,
         backoff: Backoff | None = None,
         services: Services | None = None,
+        fork_servers: ForkServers | None = None,
     ) -> None:
         self.spec = spec
         self.reason = "it is loading"
@@ -43,6 +45,7 @@ class Supervisor:
         self._requests = requests
         self._clock = clock
         self._services = services
+        self._fork_servers = fork_servers
         self._on_change = on_change
         self._backoff = backoff or Backoff()
         self._loaded = first is not None
@@ -83,7 +86,7 @@ class Supervisor:
         await self.instance.stop(timeout)
 
     def _make(self) -> Instance:
-        return Instance(self.spec, self._requests, self._clock, self._changed, self._services)
+        return Instance(self.spec, self._requests, self._clock, self._changed, self._services, self._fork_servers)
 
     def _changed(self, instance: Instance) -> None:
         if instance.ready:

@@ -79,6 +79,8 @@ class CachedModel:
         self._statistics.cache_hit(now - began)
         if request.lease is not None:
             request.lease.release()
+        if request.trace is not None:
+            request.trace.settled()
         answer.set_result(entry.response(self._name, self._version, request.id))
 
     def _start(self, answer: CachedAnswer, request: InferRequest, rows: int, key: bytes) -> None:

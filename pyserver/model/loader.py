@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pyserver.cache.cache import Cache
 from pyserver.errors import ServerError
 from pyserver.instance.calls import Services
+from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.instance import Instance, LoadError
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.spec import InstanceSpec
@@ -56,6 +57,7 @@ class Loader:
         clock: Clock,
         services: Services | None = None,
         cache: Cache | None = None,
+        fork_servers: ForkServers | None = None,
         foreground: bool = False,
     ) -> None:
         self._settings = settings
@@ -63,6 +65,7 @@ class Loader:
         self._foreground = foreground
         self._clock = clock
         self._services = services
+        self._fork_servers = fork_servers
         self._slots = asyncio.Semaphore(settings.load_limit)
         timeout_us = int(settings.default_queue_timeout_secs * 1e6)
         self._limits = Limits(settings.max_queue_requests, settings.max_queue_bytes, timeout_us)
@@ -164,7 +167,8 @@ class Loader:
     async def _first_instance(self, plan: Plan, version: int, memory: RequestMemory) -> tuple[Instance, Any]:
         """Start a process that completes the configuration: the instance that it will be, and what it said."""
         completing = not self._settings.disable_auto_complete_config
-        first = Instance(self._specs(plan, plan.config, version)[0], memory, self._clock, _ignore, self._services)
+        spec = self._specs(plan, plan.config, version)[0]
+        first = Instance(spec, memory, self._clock, _ignore, self._services, self._fork_servers)
         async with self._slots:
             completed = await first.start(completing)
         try:
@@ -218,7 +222,10 @@ class Loader:
 
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
         assert model.memory is not None, "only an ensemble has none, and it has no instances"
-        supervisor = Supervisor(spec, model.memory, self._clock, model.instance_changed, first, services=self._services)
+        supervisor = Supervisor(
+            spec, model.memory, self._clock, model.instance_changed, first,
+            services=self._services, fork_servers=self._fork_servers,
+        )  # fmt: skip
         supervisor.warm_up = model.warm_up
         return supervisor
 

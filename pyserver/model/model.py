@@ -12,6 +12,7 @@ from pyserver.errors import ErrorCode, ServerError
 from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
+from pyserver.model import tracing
 from pyserver.model.answer import Answer
 from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
@@ -20,6 +21,7 @@ from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
+from pyserver.model.tracing import TracingObserver
 from pyserver.payload import Executor, Pending
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
@@ -68,6 +70,7 @@ class Model:
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
+        self._traced: TracingObserver | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
         self.memory = memory
@@ -122,6 +125,11 @@ class Model:
         self.statistics.touch()
         return answer
 
+    def watch_traces(self) -> None:
+        """From now on requests may be traced: their traces hear of what the scheduler does."""
+        if self._traced is None:
+            self._traced = self.scheduler.observer = TracingObserver(self.statistics)
+
     @property
     def identity(self) -> str:
         """What its answers depend on, as far as configurations say it."""
@@ -160,6 +168,9 @@ class Model:
         if self.decoupled:
             self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
         stream.count += 1
+        trace = stream.pending.request.trace
+        if trace is not None:
+            tracing.streamed(trace, response, final)
         if final:
             self.streams.discard(stream)
 

@@ -80,6 +80,42 @@ def _choice(key: str, value: Any, expected: str) -> Any:
     return getattr(value, expected)
 
 
+def parse_log_settings(data: bytes) -> dict[str, Any]:
+    """The settings of the log to change; what has no value is none."""
+    settings = parse(pb.LogSettingsRequest, data).settings
+    chosen = {key: value.WhichOneof("parameter_choice") for key, value in settings.items()}
+    return {key: getattr(settings[key], choice) for key, choice in chosen.items() if choice is not None}
+
+
+def log_settings(document: Mapping[str, Any]) -> bytes:
+    """A LogSettingsResponse."""
+    fields = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+    settings = {key: {fields[type(value)]: value} for key, value in document.items()}
+    return _from_json(pb.LogSettingsResponse(), {"settings": settings})
+
+
+def parse_trace_setting(data: bytes) -> tuple[str, dict[str, Any] | None]:
+    """The model ("" for all), and the settings to change: text, a list of it, or None to clear one.
+
+    None in place of the settings where there is none to change.
+    """
+    message = parse(pb.TraceSettingRequest, data)
+    changes = {key: _several(key, list(value.value)) for key, value in message.settings.items()}
+    return message.model_name, changes or None
+
+
+def _several(key: str, values: list[str]) -> str | list[str] | None:
+    if not values:
+        return None
+    return values if key == "trace_level" or len(values) > 1 else values[0]
+
+
+def trace_setting(document: Mapping[str, Any]) -> bytes:
+    """A TraceSettingResponse."""
+    listed = {key: [value] if isinstance(value, str) else value for key, value in document.items()}
+    return _from_json(pb.TraceSettingResponse(), {"settings": {key: {"value": each} for key, each in listed.items()}})
+
+
 def nothing(result: None = None) -> bytes:
     """A response without fields."""
     return b""

@@ -1,4 +1,4 @@
-"""The bodies of repository control: index, load and unload."""
+"""The bodies of repository control, index, load and unload, and of the settings that can be changed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def decode_index(body: bytes | bytearray, max_depth: int = rest_json.MAX_DEPTH) 
     if not isinstance(ready, bool):
         raise invalid(f"Invalid value for 'ready': expected a boolean, got {json_as.kind(ready)}")
     return ready
+
+
+def decode_settings(body: bytes | bytearray, max_depth: int = rest_json.MAX_DEPTH) -> dict[str, Any]:
+    """The settings that a trace or logging request changes: an object, or nothing."""
+    return _document(body, max_depth)
 
 
 def decode_unload(body: bytes | bytearray, max_depth: int = rest_json.MAX_DEPTH) -> bool:

@@ -72,6 +72,15 @@ class Scheduler:
         """Whether there is nothing to wait for before the model may go."""
         return not self.running and not len(self._queue)
 
+    @property
+    def observer(self) -> Observer:
+        """Who counts what it does."""
+        return self._observer
+
+    @observer.setter
+    def observer(self, observer: Observer) -> None:
+        self._observer = observer
+
     def add(self, executor: Executor) -> None:
         """`executor` takes payloads from now on."""
         self._executors.append(executor)

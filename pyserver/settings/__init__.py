@@ -15,7 +15,7 @@ from pyserver.settings.http import HttpSettings
 from pyserver.settings.limits import CacheSettings, LimitSettings
 from pyserver.settings.machine import available_cpus, memory_limit
 from pyserver.settings.models import ModelSettings
-from pyserver.settings.observing import LogSettings, MetricsSettings
+from pyserver.settings.observing import LogSettings, MetricsSettings, TraceSettings
 from pyserver.settings.server import ServerSettings
 from pyserver.settings.transport import GrpcTransportSettings, HttpTransportSettings, LoadSettings
 
@@ -25,10 +25,11 @@ __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
 @dataclass(frozen=True)
 class Settings(
     LogSettings,
+    TraceSettings,
+    MetricsSettings,
     LoadSettings,
     LimitSettings,
     CacheSettings,
-    MetricsSettings,
     GrpcTransportSettings,
     GrpcSettings,
     HttpTransportSettings,

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 from pyserver.settings.flag import flag
 
+GROUP = "grpc"
+
 
 @dataclass(frozen=True)
 class GrpcSettings:
     """Address and engine."""
 
-    allow_grpc: bool = flag(True, "serve gRPC", "grpc")
-    grpc_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", "grpc", "ADDRESS")
-    grpc_port: int = flag(8001, "port; 0 for a free one", "grpc", "PORT")
-    reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", "grpc")
+    allow_grpc: bool = flag(True, "serve gRPC", GROUP)
+    grpc_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", GROUP, "ADDRESS")
+    grpc_port: int = flag(8001, "port; 0 for a free one", GROUP, "PORT")
+    reuse_grpc_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", GROUP)
     grpc_engine: str = flag(
         "auto",
-        "auto: native where pygrpc-native is installed and only this host connects; grpcio limits inflated gzip",
-        "grpc",
+        "what speaks HTTP/2",
+        GROUP,
         choices=("auto", "native", "grpcio"),
+        more="auto: native where pygrpc-native is installed and only this host connects; grpcio limits inflated gzip",
     )

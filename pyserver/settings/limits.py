@@ -1,10 +1,13 @@
-"""Flags that bound what the server holds: queues, memory, resources, the response cache."""
+"""Flags that bound what the server holds: the response cache, queues, memory, resources."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pyserver.settings.flag import MEBIBYTE, flag
+
+CACHE = "cache"
+GROUP = "limits"
 
 
 @dataclass(frozen=True)
@@ -13,33 +16,46 @@ class CacheSettings:
 
     cache_config: tuple[str, ...] = flag(
         (),
-        "keep answers of models with response_cache: local,size=BYTES, or redis,host=HOST,port=PORT[,user=,password=,"
-        "db=,timeout_ms=,ttl=]; may be given several times",
-        "cache",
+        "keep answers of models with response_cache",
+        CACHE,
         "CACHE,KEY=VALUE",
+        more="local,size=BYTES, or redis,host=HOST,port=PORT[,user=,password=,db=,timeout_ms=,ttl=];"
+        " may be given several times",
     )
-    response_cache_byte_size: int = flag(0, "deprecated: as --cache-config local,size=BYTES", "cache", "BYTES")
+    response_cache_byte_size: int = flag(0, "deprecated: as --cache-config local,size=", CACHE, "BYTES")
 
 
 @dataclass(frozen=True)
 class LimitSettings:
     """What may wait, and how much memory it may take."""
 
-    max_queue_requests: int = flag(10_000, "requests that may wait for one model", "limits", "N")
-    max_queue_bytes: int = flag(4096 * MEBIBYTE, "bytes that may wait for one model", "limits", "BYTES")
+    max_queue_requests: int = flag(10_000, "requests that may wait for one model", GROUP, "N")
+    max_queue_bytes: int = flag(4096 * MEBIBYTE, "bytes that may wait for one model", GROUP, "BYTES")
     default_queue_timeout_secs: float = flag(
-        0.0, "how long a request may wait where its model's queue policy doesn't say; 0 for ever", "limits", "SECONDS"
+        0.0,
+        "how long a request may wait; 0 for ever",
+        GROUP,
+        "SECONDS",
+        more="where its model's queue policy doesn't say",
     )
     rate_limit: str = flag(
-        "off", "execution_count: instances execute in turns, and while they hold the resources they name", "limits",
+        "off",
+        "whether instances execute in turns",
+        GROUP,
         choices=("off", "execution_count"),
-    )  # fmt: skip
+        more="execution_count: in turns, and while they hold the resources they name",
+    )
     rate_limit_resource: tuple[str, ...] = flag(
         (),
-        "how much there is of a resource; as much as one instance needs unless given",
-        "limits",
+        "how much there is of a resource",
+        GROUP,
         "NAME:COUNT[:DEVICE]",
+        more="as much as one instance needs unless given",
     )
     max_model_memory: int = flag(
-        0, "shared memory for one model's tensors in each direction; 0 for half the memory limit", "limits", "BYTES"
+        0,
+        "shared memory for one model's tensors",
+        GROUP,
+        "BYTES",
+        more="in each direction; 0 for half the memory limit",
     )

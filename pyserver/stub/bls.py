@@ -32,14 +32,20 @@ class PreferredMemory:
 class InferenceTrace:
     """The trace that a request belongs to; `get_context` is None where there is none."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_number")
 
-    def __init__(self, context: str | None = None) -> None:
+    def __init__(self, context: str | None = None, number: int = 0) -> None:
         self._context = context
+        self._number = number
 
     def get_context(self) -> str | None:
         """The OpenTelemetry context as JSON."""
         return self._context
+
+    @property
+    def number(self) -> int:
+        """By which the server knows it; 0 where nothing is traced."""
+        return self._number
 
 
 class ResponseIterator:

@@ -1,5 +1,7 @@
 """Start of a model's process: `INTERPRETER boot.py CHANNEL_FD REQUEST_ARENA_FD RESPONSE_ARENA_FD CALLS_FD TITLE`.
 
+With one descriptor, `INTERPRETER boot.py SOCKET_FD TITLE`, it is a fork server, and its forks are models' processes.
+
 It runs as a script, under an interpreter that need not have the server installed, and so makes `pyserver` importable
 itself: as a bare package with this folder's parent for its path, none of whose own code runs.
 """
@@ -16,6 +18,8 @@ PR_SET_NAME = 15
 CANNOT_START = 70
 FOREGROUND = "PYSERVER_FOREGROUND"
 """Set where the process has a terminal and somebody at it: Ctrl-C is for the model, and so are its prints."""
+MARK = "PYSERVER_STUB"
+"""Tells a stub, and what its model starts, from all others; see pyserver.instance.descendants."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -50,6 +54,13 @@ def ignore_signals() -> None:
     os.register_at_fork(before=block, after_in_parent=release, after_in_child=obey)
 
 
+def settle(title: str) -> None:
+    """What a stub does before it runs anything of others."""
+    if FOREGROUND not in os.environ:
+        ignore_signals()
+    set_title(title)
+
+
 def set_title(title: str) -> None:
     """Show `title` in ps, where setproctitle is installed; it is the last argument anyway.
 
@@ -80,22 +91,32 @@ def _prctl(option: int, argument: object) -> None:
 
 
 def main() -> int:
-    """Become a stub."""
+    """Become a stub, or a fork server, and then a stub in each of its forks."""
     die_with_parent()
-    if FOREGROUND not in os.environ:
-        ignore_signals()
+    *descriptors, title = sys.argv[1:]
+    forks = len(descriptors) == 1
+    if not forks:
+        settle(title)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # shows the stacks of all threads
-    channel, requests, responses, calls, title = sys.argv[1:]
     sys.argv = [""]
-    set_title(title)
     make_importable()
     try:
-        from pyserver.stub import loop
+        from pyserver.stub import forkserver, guise, loop
     except ImportError as error:
         print(f"{sys.executable} cannot run a model: {type(error).__name__}: {error}", file=sys.stderr)
         return CANNOT_START
-    return loop.main(int(channel), int(requests), int(responses), int(calls))
+    if not forks:
+        return loop.main(*map(int, descriptors))
+    birth = forkserver.serve(int(descriptors[0]))
+    if birth is None:
+        return 0
+    die_with_parent()
+    guise.show_variable(MARK, os.environ[MARK], birth.mark)
+    os.environ[MARK] = birth.mark
+    guise.show_title(title, birth.title)
+    settle(birth.title)
+    return loop.main(*birth.descriptors)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def ids() -> str:
     return text + ",..." if len(named) > _MOST_IDS else text
 
 
+def trace() -> int:
+    """The number of the trace of what the calling thread executes, of the first request that has one; 0 for none."""
+    if threading.current_thread() is not threading.main_thread():
+        return 0
+    return next((number for number in (request.trace().number for request in requests) if number), 0)
+
+
 class MarkedStream(io.TextIOWrapper):
     """A text stream that puts the ids before each line that is begun while requests are executed."""
 

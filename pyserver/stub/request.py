@@ -7,7 +7,7 @@ from typing import Any, Awaitable, Dict
 
 from pyserver.ipc.messages import Windows, unpack_json, unpack_layout
 from pyserver.ipc.words import cancel_words, taken_words
-from pyserver.stub import bls
+from pyserver.stub import bls, executing
 from pyserver.stub.answers import Answers
 from pyserver.stub.bls import InferenceTrace, PreferredMemory, ResponseIterator
 from pyserver.stub.exceptions import TritonModelException, incompatible
@@ -122,6 +122,9 @@ class InferenceRequest:
         fields = {key: value for key, value in self._known().items() if value}
         fields.update(model_name=self._model_name, model_version=self._model_version, decoupled=bool(decoupled))
         fields["outputs"] = sorted(self._requested)
+        number = self._trace.number or executing.trace()
+        if number:
+            fields["trace_id"] = number
         return fields
 
     def _known(self) -> dict[str, Any]:
@@ -204,7 +207,7 @@ class ReceivedRequest(InferenceRequest):
 
     def trace(self) -> InferenceTrace:
         """The trace that the request belongs to."""
-        return InferenceTrace(self._fact("trace", None))
+        return InferenceTrace(self._fact("trace", None), self._fact("trace_id", 0))
 
     def is_cancelled(self) -> bool:
         """Whether nobody waits for the answer any more."""

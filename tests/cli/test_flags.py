@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 
+from pyserver import __version__
+from pyserver.cli import foreign
 from pyserver.cli.flags import parse
-from pyserver.cli.log import safe
+from pyserver.observe.formats import safe
 from pyserver.settings import Settings, available_cpus, flags, memory_limit
 
 REPOSITORY = ["--model-repository", "/models"]
 CHECKED: dict[str, tuple[str, Any]] = {
     "cache_config": ("local,size=4096", ("local,size=4096",)),
     "response_cache_byte_size": ("4096", 4096),
+    "metrics_config": ("summary_latencies=true", ("summary_latencies=true",)),
+    "trace_config": ("level=OFF", ("level=OFF",)),
+    "trace_level": ("OFF", ("OFF",)),
 }
 """What has to make sense to be taken."""
+
+
+TRITONS = """
+    --id --exit-timeout-secs --exit-on-error --log-verbose --log-info --log-warning --log-error --log-format --log-file
+    --model-repository --model-store --strict-readiness --disable-auto-complete-config --strict-model-config
+    --model-control-mode --repository-poll-secs --load-model --model-config-name --model-load-thread-count
+    --model-load-retry-count --model-namespacing --enable-peer-access
+    --allow-http --http-address --http-port --reuse-http-port --http-thread-count --http-max-input-size
+    --allow-grpc --grpc-address --grpc-port --reuse-grpc-port --grpc-infer-thread-count
+    --grpc-infer-allocation-pool-size --grpc-max-response-pool-size
+    --allow-metrics --allow-gpu-metrics --allow-cpu-metrics --metrics-address --metrics-port --metrics-interval-ms
+    --metrics-config --trace-config --trace-file --trace-level --trace-rate --trace-count --trace-log-frequency
+    --backend-directory --backend-config --repoagent-directory --cache-config --cache-directory
+    --response-cache-byte-size --rate-limit --rate-limit-resource --pinned-memory-pool-byte-size
+    --cuda-memory-pool-byte-size --cuda-virtual-address-size --min-supported-compute-capability
+    --buffer-manager-thread-count --host-policy --model-load-gpu-limit
+    --allow-sagemaker --sagemaker-port --allow-vertex-ai
+""".split()  # noqa: SIM905
+UNMEANT = ("config", "strict_model_config")
+"""The one reads a file, the other says something about another."""
 
 
 def test_defaults_are_the_tables() -> None:
@@ -27,6 +54,8 @@ def test_defaults_are_the_tables() -> None:
 @pytest.mark.parametrize(("name", "default", "about"), flags(), ids=[name for name, _, _ in flags()])
 @pytest.mark.parametrize("joined", [True, False])
 def test_every_flag_is_taken_in_both_spellings(name: str, default: Any, about: dict[str, Any], joined: bool) -> None:
+    if name in UNMEANT:
+        pytest.skip("has a test of its own")
     text, value = CHECKED.get(name) or sample(default, about)
     option = "--" + name.replace("_", "-")
     given = [f"{option}={text}"] if joined else [option, text]
@@ -62,6 +91,9 @@ def test_repeated_flags_add_up() -> None:
         ([*REPOSITORY, "--http-port", "eight"], "argument --http-port: invalid int value: 'eight'"),
         ([*REPOSITORY, "--exit-on-error=maybe"], "argument --exit-on-error: expected true or false, got 'maybe'"),
         ([*REPOSITORY, "--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        ([*REPOSITORY, "--htp-port=1"], "unrecognized arguments: --htp-port=1; did you mean --http-port?"),
+        ([*REPOSITORY, "--allow-sagemaker", "true"], "--allow-sagemaker: SageMaker's protocol is not spoken here"),
+        ([*REPOSITORY, "--model-namespacing"], "--model-namespacing: models of different repositories may not"),
         ([*REPOSITORY, "--model-control-mode", "odd"], "invalid choice: 'odd'"),
     ],
 )
@@ -82,10 +114,45 @@ def test_version_imports_nothing_heavy() -> None:
     assert done.stdout.split("\n")[1] == "[]"
 
 
+def test_the_old_name_of_strictness() -> None:
+    assert parse([*REPOSITORY, "--strict-model-config", "true"]).disable_auto_complete_config
+
+
+@pytest.mark.parametrize("name", TRITONS)
+def test_every_flag_of_tritonserver_is_known(name: str) -> None:
+    known = {f"--{field.replace('_', '-')}" for field, _, _ in flags()} | set(foreign.FLAGS) | {"--model-store"}
+    assert name in known
+
+
+def test_a_flag_that_means_nothing_here_is_taken_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in (["--http-thread-count", "3"], ["--pinned-memory-pool-byte-size=1"], ["--allow-vertex-ai=false"]):
+        assert parse([*REPOSITORY, *given]) == parse(REPOSITORY)
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert said[0].startswith(f"pyserver: {given[0].partition('=')[0]} has no effect: ")
+
+
+def test_help_is_a_line_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        parse(["--help"])
+    assert exited.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    for name, _, _ in flags():
+        assert len([line for line in lines if line.split()[:1] == [f"--{name.replace('_', '-')}"]]) == 1
+
+
+def test_the_version_comes_at_once() -> None:
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "pyserver", "--version"], capture_output=True, text=True, timeout=30)
+    assert done.stdout == f"pyserver {__version__}\n"
+    assert time.monotonic() - began < 0.3 * (1 + os.getloadavg()[0])
+
+
 def test_the_machine_has_cpus_and_memory() -> None:
     assert available_cpus() >= 1
     assert memory_limit() > 1 << 20
 
 
 def test_a_log_line_cannot_be_forged() -> None:
-    assert safe("a\x1b[31mb\rc\x00") == "a\\x1b[31mb\\x0dc\\x00"
+    assert safe("a\x1b[31mb\rc\x00") == "a\\x1b[31mb\\rc\\x00"

@@ -27,10 +27,10 @@ def unharmed(make_server: Serve) -> Iterator[ServerProcess]:
     """A server that is, after all that these tests do to it, the process it was, with the descriptors it had."""
     with make_server(MODELS) as server:
         assert infer_json(server, "add_sub", GOOD).status == 200
-        stubs, descriptors = proc.children(server.pid), proc.descriptors(server.pid)
+        stubs, descriptors = proc.stubs(server.pid), proc.descriptors(server.pid)
         yield server
         assert infer_json(server, "add_sub", GOOD).status == 200
-        assert proc.children(server.pid) == stubs
+        assert proc.stubs(server.pid) == stubs
         server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors, 10, "to close its descriptors")
         assert server.metric("nv_inference_pending_request_count") == 0
 

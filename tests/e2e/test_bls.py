@@ -292,7 +292,7 @@ def test_kill_9_of_who_is_called(serve: Serve, tmp_path: Path) -> None:
         answer = pool.submit(said, server, "sleeper", "back")
         server.wait_until(lambda: bool(_stats(server, "sleeper")["last_inference"]), 20, "to be asked")
         time.sleep(0.2)
-        (stub,) = [pid for pid in proc.children(server.pid) if "sleeper" in proc.command_line(pid)]
+        (stub,) = [pid for pid in proc.stubs(server.pid) if "sleeper" in proc.command_line(pid)]
         os.kill(stub, signal.SIGKILL)
         (text,) = answer.result(timeout=20)
     assert "error UNAVAILABLE" in text

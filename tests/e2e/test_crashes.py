@@ -40,7 +40,7 @@ def test_kill_9_in_flight(serve: Serve, tmp_path: Path) -> None:
     """Who was being served hears at once and why; who waited is served by the next process."""
     copy_model(tmp_path, "slow")
     server = serve(tmp_path)
-    (stub,) = proc.children(server.pid)
+    (stub,) = proc.stubs(server.pid)
     with ThreadPoolExecutor(2) as pool:
         executing = pool.submit(sleep, server, 61)
         server.wait_log("asleep for 61")
@@ -54,7 +54,7 @@ def test_kill_9_in_flight(serve: Serve, tmp_path: Path) -> None:
     assert "SIGKILL" in answer.error
     assert "slow" in answer.error
     server.wait_until(lambda: is_ready(server, "slow"), 20, "to restart its model")
-    assert proc.children(server.pid) != [stub]
+    assert proc.stubs(server.pid) != [stub]
     assert sleep(server, 0).status == 200
 
 
@@ -78,7 +78,7 @@ class TritonPythonModel:
     write_model(tmp_path, "restarting", source, CONSTANT_CONFIG)
     write_constant(tmp_path, "other")
     server = serve(tmp_path)
-    stub = next(pid for pid in proc.children(server.pid) if "restarting" in proc.command_line(pid))
+    stub = next(pid for pid in proc.stubs(server.pid) if "restarting" in proc.command_line(pid))
     os.kill(stub, signal.SIGKILL)
     server.wait_until(lambda: not is_ready(server, "restarting"), AT_ONCE, "to see that its model is dead")
     assert not server.is_ready()
@@ -118,7 +118,7 @@ def test_crashing_over_and_over_costs_the_server_nothing(serve: Serve, tmp_path:
         crash(server, "SIGKILL")
         server.wait_until(lambda: is_ready(server, "crashing"), 30, "to restart its model")
     assert crash(server, "no").status == 200
-    assert len(proc.children(server.pid)) == 1
+    assert len(proc.stubs(server.pid)) == 1
     server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors + 1, 5, "to close what the dead have left")
     assert proc.threads(server.pid) <= threads + 1
     assert index(server)["crashing", "1"]["state"] == "READY"
@@ -129,7 +129,7 @@ def test_kill_9_of_the_server_takes_its_models_with_it(serve: Serve, tmp_path: P
     copy_model(tmp_path, "add_sub")
     shared_before = shared_memory()
     server = serve(tmp_path)
-    stubs = proc.children(server.pid)
+    stubs = proc.stubs(server.pid)
     assert len(stubs) == 3
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(sleep, server, 61)

@@ -203,7 +203,7 @@ def test_counters_are_exact_over_deaths_and_gauges_vanish(serve: Serve, tmp_path
     assert metrics(server)["level"] == 5
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: say(server, "counting", "seen").status, range(300)))
-        killed = proc.children(server.pid)
+        killed = proc.stubs(server.pid)
         os.kill(killed[0], signal.SIGSTOP)
         os.kill(killed[0], signal.SIGKILL)
         answers += list(pool.map(lambda _: say(server, "counting", "seen").status, range(300)))
@@ -212,7 +212,7 @@ def test_counters_are_exact_over_deaths_and_gauges_vanish(serve: Serve, tmp_path
     assert set(answers) <= {200, 503}
     count = metrics(server)[SEEN]
     assert answers.count(200) + 1 + 3 <= count <= len(answers) + 1 + 3
-    for stub in proc.children(server.pid):
+    for stub in proc.stubs(server.pid):
         os.kill(stub, signal.SIGKILL)
     server.wait_until(lambda: metrics(server).get("level", -1) in {0, -1}, 20, "to forget a dead instance's gauge")
     assert metrics(server)[SEEN] == count

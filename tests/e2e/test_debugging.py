@@ -126,7 +126,7 @@ def test_sigusr1_shows_all_stacks(serve: Serve, tmp_path: Path) -> None:
 def test_a_process_is_named_after_its_instance(serve: Serve, tmp_path: Path) -> None:
     write_constant(tmp_path, "named", 1)
     server = serve(tmp_path)
-    (stub,) = proc.children(server.pid)
+    (stub,) = proc.stubs(server.pid)
     assert proc.command_line(stub).endswith("pyserver: named/1 named_0")
     assert Path(f"/proc/{stub}/comm").read_text() == "named/1 named_0\n"
 

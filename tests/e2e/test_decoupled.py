@@ -139,7 +139,7 @@ def test_kill_9_in_the_middle_of_a_stream(serve: Serve, tmp_path: Path) -> None:
     with listening(server) as stream:
         stream.ask("odd", 4)
         assert stream.next().value == 4
-        (stub,) = proc.children(server.pid)
+        (stub,) = proc.stubs(server.pid)
         os.kill(stub, signal.SIGKILL)
         killed = time.monotonic()
         assert "SIGKILL" in stream.next().error

@@ -144,7 +144,7 @@ def unharmed(server: ServerProcess) -> Iterator[None]:
         finally:
             done = True
         assert asking.result(timeout=20) > 0
-    server.wait_until(lambda: len(proc.children(server.pid)) == 2, 20, "to have one process for each model")
+    server.wait_until(lambda: len(proc.stubs(server.pid)) == 2, 20, "to have one process for each model")
     server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors + 1, 10, "to close what the dead have left")
     assert proc.threads(server.pid) <= threads + 4
 
@@ -284,7 +284,7 @@ def unharmed_loading(server: ServerProcess) -> Iterator[None]:
     descriptors = proc.descriptors(server.pid)
     yield
     assert constant(server, "other") == 5
-    assert len(proc.children(server.pid)) == 1
+    assert len(proc.stubs(server.pid)) == 1
     server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors + 2, 10, "to close what the dead have left")
 
 

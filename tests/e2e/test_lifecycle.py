@@ -168,15 +168,15 @@ def test_a_failing_reload_says_where_and_keeps_serving(serve: Serve, tmp_path: P
 def test_unchanged_files_are_not_loaded_again(serve: Serve, tmp_path: Path) -> None:
     write_constant(tmp_path, "same", 1)
     server = serve(tmp_path, options=ALL)
-    stubs = proc.children(server.pid)
+    stubs = proc.stubs(server.pid)
     (tmp_path / "same/1/.model.py.swp").write_text("an editor's")
     (tmp_path / "same/1/model.py~").write_text("an editor's")
     assert load(server, "same") == (200, "")
-    assert proc.children(server.pid) == stubs
+    assert proc.stubs(server.pid) == stubs
     os.utime(tmp_path / "same/1/model.py")
     assert load(server, "same") == (200, "")
-    server.wait_until(lambda: len(proc.children(server.pid)) == 1, 10, "to end the old instance")
-    assert proc.children(server.pid) != stubs
+    server.wait_until(lambda: len(proc.stubs(server.pid)) == 1, 10, "to end the old instance")
+    assert proc.stubs(server.pid) != stubs
 
 
 def test_a_broken_model_is_loaded_again_from_unchanged_files(serve: Serve, tmp_path: Path) -> None:
@@ -206,16 +206,16 @@ def test_a_change_of_instance_groups_alone_is_made_in_place(serve: Serve, tmp_pa
     one, three = (CONSTANT_CONFIG + f"instance_group {{ count: {count} }}\n" for count in (1, 3))
     write_model(tmp_path, "grouped", STUB.format(initialize="        pass"), one)
     server = serve(tmp_path, options=ALL)
-    (first,) = proc.children(server.pid)
+    (first,) = proc.stubs(server.pid)
     with under_load(lambda: constant(server, "grouped")) as answers:
         (tmp_path / "grouped/config.pbtxt").write_text(three)
         assert load(server, "grouped") == (200, "")
-        assert len(proc.children(server.pid)) == 3
-        assert first in proc.children(server.pid), "it serves on"
+        assert len(proc.stubs(server.pid)) == 3
+        assert first in proc.stubs(server.pid), "it serves on"
         assert ask(server, "GET", "/v2/models/grouped/config").json["instance_group"][0]["count"] == 3
         (tmp_path / "grouped/config.pbtxt").write_text(one)
         assert load(server, "grouped") == (200, "")
-        server.wait_until(lambda: proc.children(server.pid) == [first], 10, "to end the instances that are too many")
+        server.wait_until(lambda: proc.stubs(server.pid) == [first], 10, "to end the instances that are too many")
     assert first in answers
     assert constant(server, "grouped") == first
 
@@ -314,12 +314,12 @@ def test_poll_mode_follows_the_repository(serve: Serve, tmp_path: Path) -> None:
 def test_poll_mode_takes_a_half_written_folder_when_it_is_whole(serve: Serve, tmp_path: Path) -> None:
     write_constant(tmp_path, "one", 1)
     server = serve(tmp_path, options=POLL)
-    stubs = proc.children(server.pid)
+    stubs = proc.stubs(server.pid)
     (tmp_path / "half").mkdir()
     (tmp_path / "half/config.pbtxt").write_text(CONSTANT_CONFIG)
     (tmp_path / "one/1/.model.py.swp").write_text("an editor's")
     server.wait_until(lambda: state(server, "half")[0] == "UNAVAILABLE", 20, "to try the half of it")
-    assert proc.children(server.pid) == stubs, "an editor's file is no change"
+    assert proc.stubs(server.pid) == stubs, "an editor's file is no change"
     write_constant(tmp_path, "half", 3)
     server.wait_until(lambda: state(server, "half") == ("READY", ""), 20, "to load the whole of it")
     write_model(tmp_path, "one", "raise OSError('bad')", CONSTANT_CONFIG)
@@ -342,7 +342,7 @@ def test_loading_may_be_slow_but_not_silent(serve: Serve, tmp_path: Path) -> Non
             status, error = asked[name].result(timeout=30)
             assert status == 400
             assert "said nothing for 1 s while loading" in error
-    assert len(proc.children(server.pid)) == 1
+    assert len(proc.stubs(server.pid)) == 1
 
 
 def test_loading_can_be_limited_and_tried_again(serve: Serve, tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_no_descendant_outlives_its_model(serve: Serve, tmp_path: Path, how: str
     write_model(tmp_path, "family", DESCENDANTS, CONSTANT_CONFIG)
     server = serve(tmp_path, options=ALL)
     assert constant(server, "family") == 42
-    (stub,) = proc.children(server.pid)
+    (stub,) = proc.stubs(server.pid)
     mark = next(line for line in Path(f"/proc/{stub}/environ").read_text().split("\0") if line.startswith("PYSERVER_S"))
     family = proc.marked(mark)
     assert len(family) >= 4
@@ -445,7 +445,7 @@ def test_reloading_over_and_over_leaves_nothing(serve: Serve, tmp_path: Path) ->
     def reload() -> None:
         os.utime(tmp_path / "again/1/model.py")
         assert load(server, "again") == (200, "")
-        server.wait_until(lambda: len(proc.children(server.pid)) == 1, 10, "to end the old instance")
+        server.wait_until(lambda: len(proc.stubs(server.pid)) == 1, 10, "to end the old instance")
 
     reload()
     descriptors, threads = proc.descriptors(server.pid), proc.threads(server.pid)
@@ -454,6 +454,18 @@ def test_reloading_over_and_over_leaves_nothing(serve: Serve, tmp_path: Path) ->
             reload()
     server.wait_until(lambda: proc.descriptors(server.pid) <= descriptors + 2, 10, "to close what it opened")
     assert proc.threads(server.pid) <= threads + 4
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_random_numbers_are_of_each_instance_alone(serve: Serve, tmp_path: Path, forked: bool) -> None:
+    """Forks begin with the state of one process: their generators are seeded anew."""
+    said = "        import random; print('random', random.random(), np.random.random(), flush=True)"
+    write_model(tmp_path, "random", STUB.format(initialize=said), CONSTANT_CONFIG + "instance_group { count: 2 }\n")
+    server = serve(tmp_path, options=(f"--fork-stubs={str(forked).lower()}",))
+    first, second = (line.split()[-2:] for line in server.wait_lines(2, "random "))
+    assert not set(first) & set(second)
+    parents = {proc.parent(stub) for stub in proc.stubs(server.pid)}
+    assert (parents == {server.pid}) is not forked
 
 
 def test_devices(serve: Serve, tmp_path: Path) -> None:

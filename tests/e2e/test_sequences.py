@@ -267,9 +267,9 @@ def test_a_sequence_dies_with_its_instance_and_says_so(serve: Serve, tmp_path: P
     write_model(tmp_path, "direct", SUMS, config("direct {}"))
     server = serve(tmp_path)
     assert step(server, "direct", 5, 1, start=True).status == 200
-    (stub,) = proc.children(server.pid)
+    (stub,) = proc.stubs(server.pid)
     os.kill(stub, signal.SIGKILL)
-    server.wait_until(lambda: proc.children(server.pid) not in ([], [stub]), 20, "to restart its model")
+    server.wait_until(lambda: proc.stubs(server.pid) not in ([], [stub]), 20, "to restart its model")
     server.wait_until(server.is_ready, 20, "to be ready")
     answer = step(server, "direct", 5, 1)
     assert answer.status == 400

@@ -9,6 +9,8 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from pyserver.errors import ServerError, not_found
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.server import LaneServer
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.types import InferRequest, InferResponse, Tensor
 
 
@@ -34,6 +36,8 @@ class EchoPlane:
 
     def __init__(self) -> None:
         self.leases = 0
+        self.log = Log()
+        self.traces = Traces()
         self.reserved = 0
         self.lends = True
         self.hold = False

@@ -7,8 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyserver.errors import unsupported
+from pyserver.frontend.access import AccessLog
 from pyserver.frontend.address import is_loopback
 from pyserver.frontend.grpc import health, native_engine, reflection, service
+from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
@@ -36,6 +38,7 @@ class GrpcServer:
         self._choice = settings.grpc_engine
         self._options = options_of(settings)
         self._data_plane = data_plane
+        self._access = AccessLog(settings.access_log, data_plane.log)
         self._control_plane = control_plane
         self._engine: Engine | None = None
 
@@ -51,6 +54,8 @@ class GrpcServer:
         ]
         methods.append(health.check(self._data_plane))
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
+        methods = [logged(method, self._access) for method in methods]
+        streams = [logged_stream(method, self._access) for method in streams]
         try:
             self.port = await asyncio.to_thread(engine.start, self.address, self.port, methods, streams, self._options)
         except BaseException:

@@ -26,7 +26,7 @@ QUICK = 2 << 20
 
 def methods(data: DataPlane, control: ControlPlane) -> list[Method]:
     """Every unary RPC of the service; those that aren't there yet say so."""
-    made = [infer(data), *_server(data), *_model(data), *_repository(control)]
+    made = [infer(data), *_server(data), *_model(data), *_repository(control), *_observing(data)]
     known = {method.path for method in made}
     return made + [
         _absent(method.path, method.name)
@@ -82,6 +82,20 @@ def _repository(control: ControlPlane) -> list[Method]:
         _method("RepositoryIndex", messages.parse_index, control.index, messages.index),
         _method("RepositoryModelLoad", messages.parse_load, _Unhurried(control.load), messages.nothing),
         _method("RepositoryModelUnload", messages.parse_unload, _Unhurried(control.unload), messages.nothing),
+    ]
+
+
+def _observing(data: DataPlane) -> list[Method]:
+    return [
+        _method(
+            "TraceSetting",
+            messages.parse_trace_setting,
+            lambda asked: data.trace_setting(*asked),
+            messages.trace_setting,
+        ),
+        _method(
+            "LogSettings", messages.parse_log_settings, lambda changes: data.log.update(changes), messages.log_settings
+        ),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import generate, infer_handler, models, repository
+from pyserver.frontend.rest import generate, infer_handler, models, observing, repository
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
@@ -18,8 +17,6 @@ from pyserver.protocol import rest_path
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
-
-access_log = logging.getLogger("pyserver.access")
 
 # In this order: `/v2/models/stats` is not the metadata of a model called "stats".
 ROUTES: list[tuple[str, type[Handler]]] = [
@@ -34,6 +31,9 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.MODEL_CONFIG, models.ModelConfig),
     (rest_path.MODEL, models.Model),
     (rest_path.SERVER, models.Server),
+    (rest_path.LOGGING, observing.Logging),
+    (rest_path.TRACE_SETTING, observing.TraceSetting),
+    (rest_path.MODEL_TRACE_SETTING, observing.TraceSetting),
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
@@ -64,18 +64,8 @@ class RestApplication(Application):
         self.limits = limits
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
-        super().__init__(rules, default_handler_class=NotFound, log_function=log_access)
+        super().__init__(rules, default_handler_class=NotFound, log_function=no_line)
 
 
-def log_access(handler: RequestHandler) -> None:
-    """A line for each request, where somebody has asked for it: address, method, path, status, milliseconds."""
-    if access_log.isEnabledFor(logging.DEBUG):
-        request = handler.request
-        access_log.debug(
-            "%s %s %r %d %.2f",
-            request.remote_ip,
-            request.method,
-            request.path,
-            handler.get_status(),
-            1000.0 * request.request_time(),
-        )
+def no_line(handler: RequestHandler) -> None:
+    """The lane writes the access log, of what the application answers as well."""

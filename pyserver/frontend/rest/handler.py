@@ -12,6 +12,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from pyserver.errors import ServerError
 from pyserver.frontend.rest import infer, limits
 from pyserver.frontend.rest.infer import Answer
+from pyserver.frontend.rest.lane.exchange import Exchange
 from pyserver.protocol import status
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class Handler(RequestHandler):
         self.body = bytearray()
         self._early = True
         self.send_error(status.HTTP[error.code], exc_info=(type(error), error, None))
+
+    def note(self, request_id: str) -> None:
+        """Remember the id of the request, for the access log."""
+        if isinstance(self.request.connection, Exchange):
+            self.request.connection.request_id = request_id
 
     def reply(self, body: bytes = b"", content_type: str = infer.JSON, status_code: int = status.OK) -> None:
         """Answer with `body`; without a content type where there is none."""

@@ -13,11 +13,13 @@ Whatever is raised on the way becomes an answer by `failure`.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
 from pyserver.frontend.rest.limits import Limits
 from pyserver.model.model import DecoupledError
+from pyserver.observe.formats import single
 from pyserver.protocol import compression, rest_infer, status
 from pyserver.types import Buffer, InferRequest, InferResponse, Lease
 
@@ -39,6 +41,7 @@ class InferHeaders(NamedTuple):
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
+    traceparent: str | None = None
 
 
 class Answer(NamedTuple):
@@ -80,16 +83,26 @@ def start(
     """
     try:
         data_plane.check(name, version)
-        header_length, encoding, _ = headers
+        header_length, encoding = headers[:2]
+        tracing = data_plane.traces.on
+        began = time.monotonic_ns() if tracing else 0
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size, limits.max_json_depth)
+        if tracing:
+            return request, _traced(data_plane, request, headers.traceparent, began)
         return request, data_plane.infer(request)
     except BaseException:
         if lease is not None:
             lease.release()
         raise
+
+
+def _traced(data_plane: DataPlane, request: InferRequest, traceparent: str | None, began: int) -> Future[InferResponse]:
+    if traceparent is not None:
+        request.parameters = {**request.parameters, "traceparent": traceparent}
+    return data_plane.infer_traced(request, "HTTP", (began, time.monotonic_ns()))
 
 
 def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
@@ -103,10 +116,10 @@ def finish(request: InferRequest, response: InferResponse, accept_encoding: str 
     return Answer(status.OK, buffers, sum(map(len, buffers)), header_length)
 
 
-def failure(error: BaseException) -> Answer:
+def failure(error: BaseException, request_id: str = "") -> Answer:
     """The answer that says what went wrong. What is no ServerError is our own mistake: logged, and told as 500."""
     if not isinstance(error, ServerError):
-        log.error("an inference request failed", exc_info=error)
+        log.error("an inference request failed [%s]", single(request_id), exc_info=error)
         body = status.error_body("internal error: see the server's log")
         return Answer(status.INTERNAL_SERVER_ERROR, [body], len(body))
     if isinstance(error, DecoupledError):

@@ -38,7 +38,9 @@ class Infer(Handler):
         """`/v2/models/{name}[/versions/{version}]/infer`."""
         version = parse_version(version)
         get = self.request.headers.get
-        headers = InferHeaders(get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"))
+        headers = InferHeaders(
+            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), get("traceparent")
+        )
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
             self.data_plane.check(name, version)
@@ -49,6 +51,7 @@ class Infer(Handler):
             if self.gone:
                 return
         request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        self.note(request.id)
         try:
             response = await self.running
         except CancelledError:

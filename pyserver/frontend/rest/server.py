@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyserver.core import json
 from pyserver.frontend import tls
+from pyserver.frontend.access import AccessLog
 from pyserver.frontend.descriptors import room_for
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.server import LaneServer
@@ -28,6 +29,8 @@ class RestServer:
 
     def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
         self.address = settings.http_address
+        self._access = AccessLog(settings.access_log, data_plane.log)
+        data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
         limits = replace(limits, max_connections=room_for(limits.max_connections))
         self._app = RestApplication(data_plane, control_plane, limits)
@@ -40,6 +43,16 @@ class RestServer:
             reuse_port=settings.reuse_http_port,
             tls=tls.http_files(settings),
         )
+        self._log_answers()
+
+    def _log_answers(self) -> None:
+        """Have the lane tell the access log of its answers, or not."""
+        self._lane.access_log = self._line if self._access.on else None
+
+    def _line(
+        self, client: str, method: str, target: str, status: int, size: int, seconds: float, request: str
+    ) -> None:
+        self._access.line(client, "http", method, target.partition("?")[0], status, size, seconds, request)
 
     @property
     def port(self) -> int:

@@ -7,6 +7,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
+from pyserver.model import tracing
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
 from pyserver.model.model import Model
@@ -85,4 +86,10 @@ class Ensemble(Model):
         self.unlink()
 
     def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
-        return self.steps[number].infer(request)
+        model = self.steps[number]
+        if request.trace is None:
+            return model.infer(request)
+        tracing.begin_child(request.trace, request, model)
+        future = model.infer(request)
+        tracing.follow(request.trace, future, "")
+        return future

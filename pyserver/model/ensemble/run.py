@@ -102,6 +102,7 @@ class Run:
             timeout_us=self._time_left(),
             correlation_id=whole.correlation_id,
             flags=whole.flags,
+            trace=whole.trace,
         )
 
     def _time_left(self) -> int:

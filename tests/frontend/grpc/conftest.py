@@ -12,6 +12,8 @@ import tritonclient.grpc as client_library
 from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.stream import Item
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -63,6 +65,8 @@ class Planes:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.alive = True
+        self.log = Log()
+        self.traces = Traces()
         self.requests: list[InferRequest] = []
         self.leases: list[Lease] = []
         self.held: list[tuple[asyncio.Future[InferResponse], InferRequest]] = []

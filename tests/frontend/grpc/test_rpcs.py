@@ -254,11 +254,9 @@ async def test_an_unknown_model_is_the_graver_mistake(channel, ask):
 
 async def test_rpcs_that_are_not_there(channel, ask):
     missing = [
-        method.name
-        for method in pool.methods("inference.GRPCInferenceService")
-        if "SharedMemory" in method.name or method.name in ("TraceSetting", "LogSettings")
+        method.name for method in pool.methods("inference.GRPCInferenceService") if "SharedMemory" in method.name
     ]
-    assert len(missing) == 8
+    assert len(missing) == 6
     for name in missing:
         assert await status_of(ask, channel, name) == (
             grpc.StatusCode.UNIMPLEMENTED,

@@ -58,14 +58,14 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     infer = channel.unary_unary(INFER)
     first = infer.future(message("held"), timeout=20)
     await planes.holds(1)  # the client has heard of the limit by now
-    for _ in range(3):
-        infer.future(message("held"), timeout=20)
+    others = [infer.future(message("held"), timeout=20) for _ in range(3)]
     await planes.holds(2)
     await asyncio.sleep(0.1)
     assert len(planes.held) == 2
     for held in list(planes.held):
         planes.answer(*held)
     await asyncio.to_thread(first.result, 15)
+    assert sum(call.running() for call in others) >= 2
     await planes.holds(3)  # the others had to wait; grpc-core may refuse one, against rapid resets
 
 

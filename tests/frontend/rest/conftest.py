@@ -14,6 +14,8 @@ from pyserver.errors import ServerError, invalid, not_found
 from pyserver.frontend.address import listen
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.server import RestServer, limits_of
+from pyserver.observe.log import Log
+from pyserver.observe.traces import Traces
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -23,6 +25,8 @@ class FakeDataPlane:
 
     def __init__(self) -> None:
         self.alive = True
+        self.log = Log()
+        self.traces = Traces()
         self.is_ready = True
         self.requests: list[InferRequest] = []
         self.futures: list[asyncio.Future[InferResponse]] = []

@@ -105,7 +105,9 @@ class Connection(Receiver):
         assert exchange is not None
         self._busy = True
         if self._lane.access_log is not None:
-            self._lane.log_answer(self.remote_ip, exchange.head, exchange.status, exchange.size, self._started)
+            self._lane.log_answer(
+                self.remote_ip, exchange.head, exchange.status, exchange.size, self._started, exchange.request_id
+            )
         if keep:
             self.loop.call_soon(self.answered)
         else:

@@ -78,6 +78,7 @@ class Exchange(HTTPConnection):
         self.context = Context(remote_ip)
         self.status = 0
         self.size = 0
+        self.request_id = ""
         self.written = False
         self._carrier = carrier
         self.head = head

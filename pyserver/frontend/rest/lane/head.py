@@ -19,7 +19,7 @@ from pyserver.protocol import rest_path
 END = b"\r\n\r\n"
 
 _INFER = re.compile(rest_path.INFER)
-_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding")
+_INFER_HEADERS = (b"inference-header-content-length", b"content-encoding", b"accept-encoding", b"traceparent")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
 _ONCE = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"inference-header-content-length")
@@ -140,6 +140,8 @@ def _known_fields(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key in _ONCE:
             if key in known:
                 raise invalid(f"request has more than one '{name.decode('latin-1')}' header")
+            known[key] = value
+        elif key == b"traceparent":
             known[key] = value
         elif key in _LISTS:
             known[key] = known[key] + b"," + value if key in known else value

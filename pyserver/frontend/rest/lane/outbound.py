@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pyserver.errors import ErrorCode, ServerError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Waiting: TypeAlias = "tuple[asyncio.Future[InferResponse] | None, InferRequest | Answer, Head | None, float]"
 """What is to be answered: the future of a request; or, without one, the answer itself. The head, None for what was no
-request; the loop's time when it came, 0 where nobody logs it."""
+request; the monotonic time when it came, 0 where nobody logs it."""
 
 
 class Owner(Protocol):
@@ -57,7 +58,7 @@ class Outbound:
     ) -> None:
         """Answer when the turn comes, which may be now; then `flush` sends it."""
         lane = self._lane
-        now = 0.0 if lane.access_log is None else lane.loop.time()
+        now = 0.0 if lane.access_log is None else monotonic()
         if future is not None and not future.done():
             future.add_done_callback(self.ready)
         elif not self.queue and not self.paused:
@@ -97,14 +98,15 @@ class Outbound:
         except asyncio.CancelledError:
             answer = failure(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
         except Exception as error:
-            answer = failure(error)
+            answer = failure(error, "" if isinstance(request, Answer) else request.id)
         keep = self._owner.persists(head)
         try:
             self._send(answer, connection_line(keep, head is not None and head.http_1_0))
         finally:
             self._done_with(response)
         if self._lane.access_log is not None and head is not None:
-            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, started)
+            asked = request.id if isinstance(request, InferRequest) else ""
+            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, started, asked)
         if not keep:
             self._owner.linger()
 

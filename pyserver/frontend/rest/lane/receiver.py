@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyserver.errors import ServerError
@@ -229,7 +230,7 @@ class Receiver(asyncio.BufferedProtocol):
         assert head is not None
         if self._exchange is not None:
             self._busy = True
-            self._started = self.loop.time()
+            self._started = monotonic()
             self._exchange.end()
             return
         content = body.content()

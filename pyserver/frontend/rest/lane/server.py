@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
@@ -22,8 +23,9 @@ from pyserver.protocol import compression
 if TYPE_CHECKING:
     from pyserver.dataplane import DataPlane
 
-AccessLog = Callable[[str, str, str, int, int, float], None]
-"""Called after each answer: client's address, method, target, status, bytes of the body, seconds since the request."""
+AccessLog = Callable[[str, str, str, int, int, float, str], None]
+"""Called after each answer: client's address, method, target, status, bytes of the body, seconds since the request came
+(0 where that was not noted), the request's id."""
 
 _RECEIVED_AT_ONCE = 64 * 1024
 _BACKLOG = 1024
@@ -197,10 +199,11 @@ class LaneServer:
             self.heads.clear()
         self.heads[block] = head
 
-    def log_answer(self, remote_ip: str, head: Head, status: int, size: int, started: float) -> None:
+    def log_answer(self, remote_ip: str, head: Head, status: int, size: int, started: float, request: str = "") -> None:
         """Tell the access log."""
         if self.access_log is not None:
-            self.access_log(remote_ip, head.method, head.target, status, size, self.loop.time() - started)
+            seconds = monotonic() - started if started else 0.0
+            self.access_log(remote_ip, head.method, head.target, status, size, seconds, request)
 
     # Time.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.frontend.rest.infer import InferHeaders
 from pyserver.frontend.rest.lane.head import parse, refusal_of_length
 from pyserver.frontend.rest.limits import Limits
 
@@ -20,7 +21,7 @@ def test_an_inference() -> None:
         block("content-LENGTH: 12", "Inference-Header-Content-Length:7", "X-Other: 1", "accept-encoding:  gzip "),
         LIMITS,
     )
-    assert head.infer == ("7", None, "gzip")
+    assert head.infer == InferHeaders("7", None, "gzip")
     assert (head.model_name, head.model_version) == ("m", "")
     assert (head.length, head.chunked, head.keep_alive, head.expects_continue) == (12, False, True, False)
     assert head.json_length() == 7

@@ -1,0 +1,39 @@
+"""The access log: a line for every request, where the operator wants it (`--access-log`, or a verbose log)."""
+
+from __future__ import annotations
+
+import logging
+
+from pyserver.observe.formats import single
+from pyserver.observe.log import Log
+
+access = logging.getLogger("pyserver.access")
+
+
+class AccessLog:
+    """Writes the lines. `on` says whether there are any: ask it before a request costs anything."""
+
+    def __init__(self, wanted: bool = False, log: Log | None = None) -> None:
+        self._wanted = wanted
+        self._level = logging.INFO if wanted else logging.DEBUG
+        self.on = wanted
+        if log is not None:
+            log.listeners.append(self.follow)
+            self.follow(log)
+
+    def follow(self, log: Log) -> None:
+        """The log has other settings."""
+        self.on = self._wanted or log.wanted.log_verbose_level > 0
+
+    def line(
+        self, client: str, protocol: str, method: str, path: str, status: int, size: int, seconds: float, request: str
+    ) -> None:
+        """One answered request: `size` bytes of its answer, its `status` in `protocol`, its id or "".
+
+        What the client has written is escaped: it stays one line, of its own.
+        """
+        path, request, took = single(path), single(request), 1000.0 * seconds
+        fields = {"client": client, "protocol": protocol, "method": method, "path": path, "status": status}
+        more = {"size": size, "milliseconds": round(took, 3), "requests": request}
+        text = f"{client} {protocol} {method} {path} {status} {size} bytes {took:.3f} ms"
+        access.log(self._level, "%s", f"{text} [{request}]" if request else text, extra={**fields, **more})

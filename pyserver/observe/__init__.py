@@ -1,0 +1,1 @@
+"""What can be seen of the server while it runs: its log, its traces, its latencies."""
