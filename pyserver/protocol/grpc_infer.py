@@ -7,6 +7,7 @@ from typing import Any
 from pyserver.core import wire
 from pyserver.errors import ServerError, invalid, not_found, unsupported
 from pyserver.proto import inference as pb
+from pyserver.protocol import status
 from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters, own_parameters, wrong_type
 from pyserver.types import Buffer, InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
 
@@ -156,7 +157,7 @@ def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | No
     """A ModelStreamInferResponse with an error. `model` (name, version) is None for a request that was refused at once;
     otherwise `final` says whether the error is the last answer to its request.
     """
-    head: bytes = pb.ModelStreamInferResponse(error_message=error.message).SerializeToString()
+    head: bytes = pb.ModelStreamInferResponse(error_message=status.told(error.message)).SerializeToString()
     name, version = model or ("", "")
     answer = wire.encode_response(name, version, id, {FINAL: final} if model else None, [], [], True)
     return head + answer

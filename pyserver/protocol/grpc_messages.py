@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from pyserver.errors import invalid, unsupported
 from pyserver.proto import inference as pb
+from pyserver.protocol import status
 
 M = TypeVar("M", bound=Message)
 
@@ -160,7 +161,7 @@ def statistics(models: Sequence[Mapping[str, Any]]) -> bytes:
 
 def index(models: Sequence[Mapping[str, Any]]) -> bytes:
     """A RepositoryIndexResponse out of the index's entries."""
-    return _from_json(pb.RepositoryIndexResponse(), {"models": models})
+    return _from_json(pb.RepositoryIndexResponse(), {"models": status.index_told(models)})
 
 
 def _from_json(message: Message, value: Mapping[str, Any]) -> bytes:

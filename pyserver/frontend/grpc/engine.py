@@ -76,7 +76,7 @@ class Stream(Protocol):
     async def write(self, message: bytes) -> None:
         """Send a message; waits while the client reads slowly."""
 
-    async def abort(self, status: int, message: str) -> None:
+    async def abort(self, code: int, message: str) -> None:
         """End the stream with a gRPC status; raises, so that the handler ends as well."""
 
 

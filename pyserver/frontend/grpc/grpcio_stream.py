@@ -48,9 +48,9 @@ class Stream:
         """Send a message; waits while the client reads slowly."""
         await self._context.write(message)
 
-    async def abort(self, status: int, message: str) -> None:
+    async def abort(self, code: int, message: str) -> None:
         """End the stream with a gRPC status; raises."""
-        await self._context.abort(CODES[status], message)
+        await self._context.abort(CODES[code], status.told(message))
 
     def hang_up(self) -> None:
         """Read no more: the handler answers what it has, and the stream ends as unavailable."""
@@ -61,4 +61,4 @@ class Stream:
 
 async def abort(context: Any, error: ServerError) -> Any:
     """End a call with an error; raises."""
-    await context.abort(CODES[status.GRPC[error.code]], error.message)
+    await context.abort(CODES[status.GRPC[error.code]], status.told(error.message))

@@ -208,7 +208,7 @@ class _Call(Call):
     def refuse(self, error: ServerError) -> None:
         engine = self.engine
         if engine.open.pop(self.key, None) is not None:
-            engine.fail(self.key, status.GRPC[error.code], error.message)
+            engine.fail(self.key, status.GRPC[error.code], status.told(error.message))
         if engine.draining:
             engine.closed()
 

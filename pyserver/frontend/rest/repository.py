@@ -7,7 +7,7 @@ import asyncio
 from pyserver.errors import unsupported
 from pyserver.frontend.rest import limits
 from pyserver.frontend.rest.handler import Handler
-from pyserver.protocol import rest_control
+from pyserver.protocol import rest_control, status
 
 # Decoding less than this takes the event loop no longer than a hop to a thread and back would.
 _SMALL = 64 * 1024
@@ -29,7 +29,8 @@ class Index(_Control):
     def post(self, repository: str = "") -> None:
         """`/v2/repository[/{repository}]/index`; which repository is not looked at, as in Triton."""
         self.check_size()
-        self.reply_json(self.control_plane.index(rest_control.decode_index(self.body, self.rest.limits.max_json_depth)))
+        ready = rest_control.decode_index(self.body, self.rest.limits.max_json_depth)
+        self.reply_json(status.index_told(self.control_plane.index(ready)))
 
 
 class Load(_Control):
