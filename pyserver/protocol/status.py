@@ -40,6 +40,9 @@ GRPC: dict[ErrorCode, int] = {
 _FOLDERS = re.compile(r"(?<![\w/.:%~-])/(?!v[12]/)(?:[^\s/'\"`,;:()<>\[\]]+/)+([^\s/'\"`,;:()<>\[\]]*)")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,16}")
 
+LONGEST = 8192
+"""Characters of an error: gRPC's clients take no more than twice that in a status, with all other trailers."""
+
 OK = int(HTTPStatus.OK)
 BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
 NOT_FOUND = int(HTTPStatus.NOT_FOUND)
@@ -66,7 +69,12 @@ def error_body(message: str) -> bytes:
 
 
 def told(message: str) -> str:
-    """`message` for a client: of a path its last name, of an object's address nothing. The log has all of it."""
+    """`message` for a client: of a path its last name, of an object's address nothing, and not more than LONGEST.
+
+    The log has all of it.
+    """
+    if len(message) > LONGEST:
+        message = message[: LONGEST - 3] + "..."
     if "/" in message:
         message = _FOLDERS.sub(r"\1", message)
     return _ADDRESS.sub("", message) if " at 0x" in message else message

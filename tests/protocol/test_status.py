@@ -53,7 +53,8 @@ def test_a_message_that_utf8_cannot_hold_is_still_told() -> None:
         ("POST /v2/models/m/infer, shared memory /key, 1/2/3, file:1/model.py, a ratio of 3 / 4", None),
         ("~/models/m and ../x/y", None),
         ("/" * 5000, None),
-        ("/a" * 5000, "a"),
+        ("/a" * 4000, "a"),
+        ("x" * 8193, "x" * 8189 + "..."),
     ],
 )  # fmt: skip
 def test_no_path_and_no_address_is_told(said: str, told: str | None) -> None:
