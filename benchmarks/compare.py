@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from benchmarks.start import measure_start
 from benchmarks.workloads import SHORT, WORKLOADS
 from benchmarks.workloads.workload import Workload
 from tools import proc
+from tools.process import ServerProcessError
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -60,12 +62,28 @@ def started(name: str, stack: ExitStack, title: str) -> Peer:
     peer = PEERS[name](Path(folder))
     peer.name = title
     print(f"starting {peer.name} ...", file=sys.stderr, flush=True)
-    stack.enter_context(peer.process)
+    stack.enter_context(running(peer))
     return peer
 
 
+@contextmanager
+def running(peer: Peer) -> Iterator[None]:
+    """Start the peer, and end it; how it ends is told, and costs nobody the figures."""
+    peer.process.start()
+    try:
+        yield
+    except BaseException:
+        peer.process.kill()
+        raise
+    try:
+        peer.process.stop()
+    except ServerProcessError as error:
+        peer.process.kill()
+        print(error, file=sys.stderr, flush=True)
+
+
 def run(workload: Workload, peers: list[Peer], plan: Plan, prefix: str = "") -> Figure:
-    """One workload on every peer that offers it, in turns."""
+    """One workload on every peer that offers it, in turns; one that fails under it is named instead."""
     sizes, notes = {}, []
     for peer in peers:
         try:
@@ -75,16 +93,19 @@ def run(workload: Workload, peers: list[Peer], plan: Plan, prefix: str = "") -> 
     samples: dict[str, list[Sample]] = {name: [] for name in sizes}
     able = [peer for peer in peers if peer.name in sizes]
     for round_number in range(-1, plan.rounds):
-        for peer in able:
+        for peer in able.copy():
             print(f"{prefix}{workload.name}: {peer.name}, round {round_number + 1}", file=sys.stderr, flush=True)
             seconds = plan.seconds if round_number >= 0 else WARM_UP_SECONDS
             try:
                 sample = take(peer, workload, sizes[peer.name], seconds)
             except LoadError as error:
-                raise SystemExit(f"{peer.name} failed under {workload.name}: {error}") from error
+                notes.append(f"{peer.name} failed: {str(error).splitlines()[0]}")
+                able.remove(peer)
+                del samples[peer.name]
+                continue
             if round_number >= 0:
                 samples[peer.name].append(sample)
-        able.append(able.pop(0))  # whoever went first goes last
+        able = able[1:] + able[:1]  # whoever went first goes last
     return Figure(prefix + workload.name, workload.title, samples, notes)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import TYPE_CHECKING, Any
 
 from pyserver.errors import ServerError, invalid, unavailable, unsupported
+from pyserver.instance.log_levels import LogLevels
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.cycles import cycle
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
 from pyserver.model.tracing import begin_child
 from pyserver.observe.traces import Traces
+from pyserver.repository.uploads import FILE_PREFIX
 from pyserver.types import InferRequest
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ class ModelServices:
         self._registry = registry
         self._traces = traces or Traces()
         self._metrics = metrics
+        self.log_levels = LogLevels()
 
     def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None, parent: object = None) -> Stream:
         """Start the call; errors are told as Triton tells the caller, with the code of their kind."""
@@ -62,7 +67,7 @@ class ModelServices:
         """Do what a model asks by pb_utils.load_model and the like."""
         what, name = asked.get("what"), str(asked.get("model", ""))
         if what == "load":
-            await self.control_plane.load(name, asked.get("parameters") or {})
+            await self.control_plane.load(name, _files_decoded(asked.get("parameters")))
         elif what == "unload":
             await self.control_plane.unload(name, asked.get("unload_dependents") is True)
         elif what == "ready":
@@ -86,3 +91,16 @@ class ModelServices:
             return self._registry.get(name, version).ready
         except ServerError:
             return False
+
+
+def _files_decoded(parameters: Any) -> dict[str, Any]:
+    """The parameters of a load as a stub sends them: JSON has no bytes, so the contents of files come as base64."""
+    if not isinstance(parameters, dict):
+        raise invalid("the parameters of a load are not an object")
+    try:
+        return {
+            key: base64.b64decode(value, validate=True) if key.startswith(FILE_PREFIX) else value
+            for key, value in parameters.items()
+        }
+    except (TypeError, binascii.Error) as error:
+        raise invalid(f"the files of a load are not base64: {error}") from None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.errors import ErrorCode, ServerError, internal, unavailable
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model import callgraph, overrides
 from pyserver.model import plan as plans
@@ -184,8 +184,8 @@ class ControlPlane:
             served = self._registry.known(name)
             try:
                 plan = await self._planner.plan(name, override, served.plan if served else None)
-            except ServerError as error:
-                if served is None and error.code is ErrorCode.NOT_FOUND:
+            except Exception as error:
+                if served is None and isinstance(error, ServerError) and error.code is ErrorCode.NOT_FOUND:
                     log.error("%s", error.message)
                     raise
                 raise self._failed(self._registry.entry(name), error) from error
@@ -199,8 +199,9 @@ class ControlPlane:
             except BaseException as error:
                 if plan is not entry.plan:
                     await asyncio.shield(self._planner.drop(plan))
-                if isinstance(error, ServerError):
+                if isinstance(error, Exception):
                     raise self._failed(entry, error) from error
+                self._failed(entry, unavailable("the load was cancelled"))
                 raise
 
     async def _replace(self, entry: ModelEntry, plan: Plan) -> None:
@@ -242,9 +243,12 @@ class ControlPlane:
         log.info("successfully changed the instances of '%s'", entry.name)
         self._in_background(asyncio.gather(*(place.stop(self._drain) for place in surplus)))
 
-    def _failed(self, entry: ModelEntry, error: ServerError) -> ServerError:
+    def _failed(self, entry: ModelEntry, failure: Exception) -> ServerError:
         """Note why a load failed, in the index and in the log; the error for who asked for it."""
-        log.error("failed to load '%s': %s", entry.name, getattr(error, "traceback", "") or error.message)
+        error = failure if isinstance(failure, ServerError) else internal(f"{type(failure).__name__}: {failure}")
+        unforeseen = None if error is failure else failure
+        text = getattr(error, "traceback", "") or error.message
+        log.error("failed to load '%s': %s", entry.name, text, exc_info=unforeseen)
         serving = entry.serving()
         if serving:
             for number in serving:

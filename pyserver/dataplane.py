@@ -11,6 +11,7 @@ from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.instance.memory import Block
 from pyserver.model import tracing
+from pyserver.model.answer import relay
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
@@ -18,6 +19,7 @@ from pyserver.model.stream import Stream
 from pyserver.observe.log import Log
 from pyserver.observe.trace import Trace
 from pyserver.observe.traces import Traces
+from pyserver.payload import Reply, Ticket
 from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
@@ -148,23 +150,28 @@ class DataPlane:
         """Raise the ServerError of a request to a model that is not there, before its body is read."""
         self._registry.get(name, version)
 
-    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+    def infer(
+        self, request: InferRequest, protocol: str = "GRPC", received: tuple[int, ...] = ()
+    ) -> asyncio.Future[InferResponse]:
         """Start an inference. A request that can be refused at once raises; otherwise a future of its answer.
 
         Whoever gets the answer calls its `release` once its bytes are written; cancelling the future drops the request.
+        `protocol`, and when the request was `received` (from, to; monotonic ns), are for its trace, if it gets one.
         """
         model = self._registry.get(request.model_name, request.model_version)
-        return self._traced(model, request, "GRPC") if self.traces.on else model.infer(request)
+        return self._traced(model, request, protocol, received) if self.traces.on else model.infer(request)
 
-    def infer_traced(
-        self, request: InferRequest, protocol: str, received: tuple[int, int]
-    ) -> asyncio.Future[InferResponse]:
-        """As `infer`, if `traces.on`: notes when the request was `received`, from and to, over `protocol`."""
+    def submit(
+        self, request: InferRequest, reply: Reply, protocol: str = "GRPC", received: tuple[int, ...] = ()
+    ) -> Ticket:
+        """As `infer`, without a future: the answer goes to `reply`, perhaps before this returns."""
         model = self._registry.get(request.model_name, request.model_version)
-        return self._traced(model, request, protocol, received)
+        if self.traces.on:
+            return relay(self._traced(model, request, protocol, received), reply)
+        return model.submit(request, reply)
 
     def _traced(
-        self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...] = ()
+        self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...]
     ) -> asyncio.Future[InferResponse]:
         trace = self._sampled(model, request, protocol, received)
         if trace is None:

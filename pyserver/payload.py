@@ -27,6 +27,20 @@ class Reply(Protocol):
         """Take the error."""
 
 
+class Ticket(Protocol):
+    """What whoever asked for an answer holds until he has it: a `Pending`, or a future."""
+
+    def cancel(self) -> object:
+        """Nobody waits any more: the request is dropped, or its model told. Answers may still come."""
+
+
+class Canceller(Protocol):
+    """Who has accepted a request: a scheduler."""
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody waits for `pending` any more."""
+
+
 class Raised(ServerError):  # noqa: N818 - it is said of a payload, and raised by nobody
     """A whole payload failed: the model's execute raised, and said nothing of single requests."""
 
@@ -35,9 +49,9 @@ class Pending:
     """A request between its acceptance and its last answer.
 
     `rows` is its batch size (1 for models that don't batch), `nbytes` the size of its inputs. `arrived_ns` is when it
-    was accepted, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a queue; `payload`
-    from then on, None again if it is not to run in that one. `done` turns true with the last answer, `failed` if that
-    was an error; `cancelled` when nobody waits for an answer any more.
+    was accepted, by `scheduler`, `deadline_ns` when it expires in the queue (0 for never). `waiting` while it is in a
+    queue; `payload` from then on, None again if it is not to run in that one. `done` turns true with the last answer,
+    `failed` if that was an error; `cancelled` when nobody waits for an answer any more.
     """
 
     __slots__ = (
@@ -51,21 +65,36 @@ class Pending:
         "reply",
         "request",
         "rows",
+        "scheduler",
         "waiting",
     )
 
-    def __init__(self, request: InferRequest, reply: Reply, arrived_ns: int, rows: int, nbytes: int) -> None:
+    def __init__(
+        self,
+        request: InferRequest,
+        reply: Reply,
+        arrived_ns: int,
+        rows: int,
+        nbytes: int,
+        scheduler: Canceller | None = None,
+    ) -> None:
         self.request = request
         self.reply = reply
         self.arrived_ns = arrived_ns
         self.deadline_ns = 0
         self.rows = rows
         self.nbytes = nbytes
+        self.scheduler = scheduler
         self.waiting = False
         self.cancelled = False
         self.done = False
         self.failed = False
         self.payload: Payload | None = None
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.scheduler is not None:
+            self.scheduler.cancel(self)
 
 
 class PayloadOwner(Protocol):

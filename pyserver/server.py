@@ -19,6 +19,7 @@ from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
 from pyserver.instance.forkserver import ForkServers
+from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.instance.process import show_all_stacks
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.loader import Loader
@@ -82,6 +83,7 @@ class Server:
             self._registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces
         )
         services = ModelServices(self._registry, metrics, self._traces)
+        _obeyed(self.data_plane.log, services.log_levels)
         self.control_plane = services.control_plane = ControlPlane(
             self._registry,
             ModelRepository(settings.repositories),
@@ -261,3 +263,14 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _obeyed(log: Log, levels: LogLevels) -> None:
+    """Let models' Loggers say, from now on, what `log` shows."""
+
+    def told(log: Log) -> None:
+        wanted = log.wanted
+        levels.change(heard(wanted.log_verbose_level, wanted.log_info, wanted.log_warning, wanted.log_error))
+
+    log.listeners.append(told)
+    told(log)

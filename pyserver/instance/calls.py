@@ -5,111 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Coroutine
+from typing import Any
 
 import orjson
 
-from pyserver.core import bytes as byte_strings
-from pyserver.core.tensor import element_count
-from pyserver.errors import ErrorCode, ServerError, internal, invalid, unavailable
+from pyserver.errors import ErrorCode, ServerError, unavailable
+from pyserver.instance.call import Call, nobody_waits, read_request, time_left, unwanted
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.placing import NO_BLOCK, place_one
 from pyserver.instance.responses import ResponseMemory
+from pyserver.instance.services import Responses, Services
 from pyserver.ipc import messages
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import EMPTY, FINAL, OK, Layout, MessageError, pack_json, pack_layout, unpack_json
-from pyserver.payload import Pending
-from pyserver.types import InferRequest, InferResponse, RequestedOutput, Tensor
+from pyserver.types import Clock, InferRequest, InferResponse
 
 log = logging.getLogger(__name__)
 
-WINDOW = 64
-"""Responses of one call that the caller may have and not have read; the callee waits with the next."""
 PROBE_SECONDS = 5.0
 """What is_ready may take."""
 _NO_TENSORS = pack_layout(Layout(()))
-
-
-class Responses(Protocol):
-    """The responses to a call: a `pyserver.model.stream.Stream`, seen from below."""
-
-    model: Any
-    pending: Pending
-    ended: bool
-
-    def listen(self, listener: Callable[[Any], None]) -> None:
-        """Have `listener` called with each (response, final)."""
-
-    def cancel(self) -> None:
-        """Nobody waits for the rest."""
-
-
-class Services(Protocol):
-    """What the server does for the models in its instances."""
-
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
-        """Start an inference; `waiting` is the instance that can do nothing else until it is over, None if it can.
-        `parent` is the number of the trace of the request for whose sake it is, as far as the stub knows.
-        A ServerError refuses it, in words for the calling model.
-        """
-
-    async def control(self, caller: Any, asked: dict[str, Any]) -> Any:
-        """Do what else was asked (messages.CONTROL); a value that JSON has. A ServerError refuses it."""
-
-    def gone(self, caller: Any) -> None:
-        """The instance has ended."""
-
-
-class NoServices:
-    """For an instance that stands alone: refuses everything."""
-
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
-        """No other model is there."""
-        raise unavailable(f"there is no model '{request.model_name}' to call from here")
-
-    async def control(self, caller: Any, asked: dict[str, Any]) -> Any:
-        """Nothing is there to be controlled."""
-        raise unavailable(f"'{asked.get('what')}' can't be asked for here")
-
-    def gone(self, caller: Any) -> None:
-        """Nothing to do."""
-
-
-class Call:
-    """One inference that a stub has asked for, and its answers on their way back."""
-
-    def __init__(self, calls: Calls, key: int, stream: Responses, blocks: bool) -> None:
-        self.key = key
-        self.stream = stream
-        self.blocks = blocks
-        self.timer: asyncio.TimerHandle | None = None
-        self.unread = 0
-        self._calls = calls
-        self._items: deque[tuple[InferResponse, bool]] = deque()
-
-    def heard(self, item: tuple[InferResponse, bool]) -> None:
-        """Another answer; it waits while the caller is behind."""
-        self._items.append(item)
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Send what may be sent."""
-        while self._items and self.unread < WINDOW:
-            response, final = self._items.popleft()
-            try:
-                self._calls.pass_on(self, response, final)
-            finally:
-                response.release()
-
-    def end(self) -> None:
-        """It is over, or the caller is."""
-        if self.timer is not None:
-            self.timer.cancel()
-        while self._items:
-            self._items.popleft()[0].release()
 
 
 class Calls:
@@ -119,13 +36,20 @@ class Calls:
     """
 
     def __init__(
-        self, sock: socket.socket, caller: Any, requests: RequestMemory, responses: ResponseMemory, services: Services
+        self,
+        sock: socket.socket,
+        caller: Any,
+        requests: RequestMemory,
+        responses: ResponseMemory,
+        services: Services,
+        clock: Clock,
     ) -> None:
         self._caller = caller
         self._name = caller.name
         self._requests = requests
         self._responses = responses
         self._services = services
+        self._clock = clock
         self._open: dict[int, Call] = {}
         self._lent: dict[int, Call | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,6 +61,11 @@ class Calls:
     def blocking(self) -> list[Responses]:
         """What the stub's main thread waits for, and does nothing else."""
         return [call.stream for call in self._open.values() if call.blocks]
+
+    def abandoned(self) -> None:
+        """A request was cancelled: give up the calls that are made for it, and for nobody else who waits."""
+        for call in [call for call in self._open.values() if call.abandoned]:
+            self._give_up(call, unwanted(call.stream.model.name))
 
     async def probe(self) -> bool:
         """What the model's is_ready says within PROBE_SECONDS; those who ask together share one answer."""
@@ -179,7 +108,8 @@ class Calls:
             elif kind == messages.CANCEL:
                 self._on_cancel(_key(unpack_json(record[1])))
             elif kind == messages.CONTROL:
-                self._start(self._control(unpack_json(record[1])))
+                asked = unpack_json(record[1])
+                self._start(self._control(_key(asked), asked))
             elif self._probe is not None and not self._probe.done():
                 self._probe.set_result(unpack_json(record[1]))
         return True
@@ -189,18 +119,22 @@ class Calls:
             raise MessageError(f"call {key} is under way")
         said = unpack_json(extras)
         inputs = self._responses.outputs(layout, windows)
+        works_for = self._caller.pendings(said.get("for", ()))
         try:
-            request = _request(said, inputs)
+            request = read_request(said, inputs)
+            if nobody_waits(works_for):
+                raise unwanted(request.model_name)
+            given_us, request.timeout_us = request.timeout_us, time_left(works_for, request.timeout_us, self._clock())
             waiting = self._caller if blocks else None
             stream = self._services.infer(request, said.get("decoupled") is True, waiting, said.get("trace_id"))
         except ServerError as error:
             self._refuse(key, error)
             return
-        call = self._open[key] = Call(self, key, stream, blocks)
+        call = self._open[key] = Call(self, key, stream, blocks, works_for)
         if blocks:
             self._caller.pause()
-        if request.timeout_us:
-            self._time(call, request.timeout_us)
+        if given_us:
+            self._time(call, given_us)
         stream.listen(call.heard)
 
     def pass_on(self, call: Call, response: InferResponse, final: bool) -> None:
@@ -272,8 +206,8 @@ class Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _control(self, asked: dict[str, Any]) -> None:
-        said: dict[str, Any] = {"key": _key(asked)}
+    async def _control(self, key: int, asked: dict[str, Any]) -> None:
+        said: dict[str, Any] = {"key": key}
         if self._caller is None:
             return  # it died meanwhile
         try:
@@ -295,32 +229,3 @@ def _key(said: dict[str, Any]) -> int:
 
 def _told(error: ServerError) -> bytes:
     return orjson.dumps({"message": error.message.encode("utf-8", "replace").decode()})
-
-
-def _request(said: dict[str, Any], inputs: list[Tensor]) -> InferRequest:
-    """The request that a call describes. ServerError (INVALID_ARG) where the calling model has made a mistake."""
-    name, version = said.get("model_name"), said.get("model_version", -1)
-    outputs, timeout, flags = said.get("outputs", []), said.get("timeout_us", 0), said.get("flags", 0)
-    if not isinstance(name, str) or not all(isinstance(number, int) for number in (version, timeout, flags)):
-        raise invalid("a call needs a model's name, and whole numbers for version, timeout and flags")
-    for tensor in inputs:
-        if tensor.datatype == "BYTES":
-            _check_elements(tensor)
-    return InferRequest(
-        name,
-        str(version) if version > 0 else "",
-        str(said.get("id", "")),
-        inputs,
-        [RequestedOutput(output, True) for output in outputs] or None,
-        said.get("parameters", {}),
-        timeout_us=max(0, timeout),
-        correlation_id=said.get("correlation_id", 0),
-        flags=flags,
-    )
-
-
-def _check_elements(tensor: Tensor) -> None:
-    try:
-        byte_strings.validate(tensor.data, element_count(tensor.shape))
-    except byte_strings.ElementsError as error:
-        raise internal(f"input '{tensor.name}' has broken BYTES elements: {error}") from None

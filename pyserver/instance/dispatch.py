@@ -19,6 +19,7 @@ from pyserver.instance.placing import place_all, place_one
 from pyserver.instance.responses import ResponseLease, ResponseMemory, StreamLease, error_in, parameters_in
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
+    ANSWERED,
     DROPPED,
     EXECUTED,
     FINAL,
@@ -103,6 +104,16 @@ class Dispatcher:
             if flight.payload is pending.payload:
                 flight.cancel(pending, self._requests)
 
+    def pendings(self, keys: object) -> list[Pending]:
+        """Those of the requests with these keys (a stub's word) that wait for an answer still."""
+        found = []
+        for key in keys if isinstance(keys, list) else ():
+            if isinstance(key, int) and (flight := self._flights.get(key >> _ROW_BITS)) is not None:
+                row = key & _ROW_MASK
+                if flight.open >> row & 1:
+                    found.append(flight.payload.pendings[row])
+        return found
+
     def withdraw(self, pending: Pending) -> bool:
         """As `cancel`, if `pending` has not begun; whether that is so."""
         for number, flight in self._flights.items():
@@ -164,7 +175,9 @@ class Dispatcher:
         for record in records:
             kind = record[0]
             try:
-                if kind == RESPONSE:
+                if kind == ANSWERED:
+                    self._on_answered(*record)
+                elif kind == RESPONSE:
                     self._on_response(*record)
                 elif kind == EXECUTED:
                     self._on_executed(*record)
@@ -189,21 +202,55 @@ class Dispatcher:
         if code != OK or flags & ~FINAL:
             self._on_unusual(flight, key, code, flags, windows, extras)
             return
+        payload = flight.payload
+        pending = payload.pendings[row]
+        answer = self._response(pending, layout, windows)
+        if extras:
+            answer.parameters = parameters_in(extras)
+        final = flags & FINAL != 0
+        if final:
+            self._heard_last(flight, key)
+        else:
+            answer.lease = StreamLease(flight, row, self._requests, answer.lease)
+        payload.owner.answered(pending, answer, final)
+
+    def _on_answered(
+        self,
+        kind: int,
+        number: int,
+        key: int,
+        layout: bytes,
+        windows: Windows,
+        started_ns: int,
+        input_ns: int,
+        infer_ns: int,
+        output_ns: int,
+    ) -> None:
+        """The only request of a payload has its answer, and the payload is over: `_on_response` and `_on_executed`."""
+        flight = self._flights.get(number)
+        if flight is None or flight.open != 1 or flight.executed or key != number << _ROW_BITS:
+            raise MessageError(f"payload {number} answered by {key}, which waits for none")
+        payload = flight.payload
+        pending = payload.pendings[0]
+        answer = self._response(pending, layout, windows)
+        del self._flights[number]
+        flight.open, flight.executed = 0, True
+        flight.land(self._requests)
+        self.load -= 1
+        self._pace.executed(input_ns + infer_ns + output_ns)
+        owner = payload.owner
+        try:
+            owner.answered(pending, answer, True)
+        finally:
+            owner.executed(payload, Timing(started_ns, input_ns, infer_ns, output_ns))
+
+    def _response(self, pending: Pending, layout: bytes, windows: Windows) -> InferResponse:
         lease: Lease | None = None
         outputs: list[Tensor] = []
         if windows:
             outputs = self._responses.outputs(layout, windows)
             lease = ResponseLease(self._link, windows[0], windows[-2] + windows[-1] - windows[0])
-        parameters = parameters_in(extras) if extras else None
-        payload = flight.payload
-        pending = payload.pendings[row]
-        answer = InferResponse(self._model_name, self._model_version, pending.request.id, outputs, parameters, lease)
-        final = flags & FINAL != 0
-        if final:
-            self._heard_last(flight, key)
-        else:
-            answer.lease = StreamLease(flight, row, self._requests, lease)
-        payload.owner.answered(pending, answer, final)
+        return InferResponse(self._model_name, self._model_version, pending.request.id, outputs, None, lease)
 
     def _on_unusual(self, flight: Flight, key: int, code: int, flags: int, windows: Windows, extras: bytes) -> None:
         """Pass on an error, the bare end of a stream, or the wish to be asked again later."""

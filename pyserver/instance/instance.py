@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from pyserver.errors import ErrorCode, ServerError, unavailable
-from pyserver.instance.calls import Calls, NoServices, Responses, Services
-from pyserver.instance.console import MAX_LINE, MAX_MARK, escaped, label
+from pyserver.errors import unavailable
+from pyserver.instance.calls import Calls
+from pyserver.instance.console import escaped
 from pyserver.instance.dispatch import Dispatcher
+from pyserver.instance.execution_limit import ExecutionLimit
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.model_log import write
+from pyserver.instance.patience import LoadError, Patience
 from pyserver.instance.process import StubProcess, bear
 from pyserver.instance.responses import ResponseMemory
-from pyserver.instance.spec import InstanceSpec
+from pyserver.instance.services import NoServices, Responses, Services
+from pyserver.instance.spec import EXECUTION_LIMIT_PARAMETER, InstanceSpec
 from pyserver.instance.states import Event, State, advance
 from pyserver.ipc import arena, channel, messages
 from pyserver.ipc.messages import MessageError, pack_json, unpack_json
+from pyserver.payload import Pending
 from pyserver.types import Clock
 
 log = logging.getLogger(__name__)
-model_log = logging.getLogger("pyserver.model")
 
 END_GRACE = 0.5
 """Seconds from the end of a stub's channel to the end of its process."""
@@ -35,21 +38,9 @@ TERM_GRACE = 1.0
 KILL_WAIT = 10.0
 """Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
-LOOKS = 10
-"""So many looks in a row that find no sign of life are a silence. Not the clock: a machine that was frozen for an hour
-showed none of its own."""
-
 
 WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
 """What lets an instance run its first payloads, before it is ready."""
-
-
-class LoadError(ServerError):
-    """A model that did not load or initialize; `traceback` is its own, "" where there is none."""
-
-    def __init__(self, message: str, traceback: str = "") -> None:
-        super().__init__(ErrorCode.INTERNAL, message)
-        self.traceback = traceback
 
 
 class Instance(Dispatcher):
@@ -73,7 +64,8 @@ class Instance(Dispatcher):
         self.reason = ""
         self.on_change = on_change
         self.calls: Calls | None = None
-        self._services = services
+        self._services: Services = services or NoServices()
+        self._limit: ExecutionLimit | None = None
         self._fork_servers = fork_servers
         self._has_probe = False
         self._clock = clock
@@ -82,7 +74,7 @@ class Instance(Dispatcher):
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._verdict = ""
-        self._load_deadline = math.inf
+        self._patience: Patience
         self._finalizing = False
         self._end_timer: asyncio.TimerHandle | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -116,6 +108,12 @@ class Instance(Dispatcher):
         """The calls without whose answers it does nothing."""
         return [] if self.calls is None else self.calls.blocking
 
+    def cancel(self, pending: Pending) -> None:
+        """Let the running model see that nobody waits for `pending`, and drop what it has others do for it alone."""
+        super().cancel(pending)
+        if self.calls is not None:
+            self.calls.abandoned()
+
     async def start(self, complete_config: bool = False, timeout: float | None = None) -> str | None:
         """Start the process and import the model; its completed configuration (JSON) if it was asked for and has one.
 
@@ -128,6 +126,8 @@ class Instance(Dispatcher):
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
             log.info("%s: process %d, Python %s", self.name, self.pid, escaped(str(hello.get("python"))[:40]))
+            self._tell_levels()
+            self._services.log_levels.tell(self._tell_levels)
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))
             config = (await self._answer_of(messages.LOADED, timeout)).get("config")
         except BaseException as error:
@@ -151,6 +151,9 @@ class Instance(Dispatcher):
             await self._give_up(error)
             raise
         self._trim()
+        if self.spec.execution_limit:
+            self._limit = ExecutionLimit(self.spec.execution_limit, self._executing, self._warn, self._too_long)
+            self._limit.start()
         self._advance(Event.INITIALIZED)
 
     async def stop(self, timeout: float) -> None:
@@ -199,9 +202,8 @@ class Instance(Dispatcher):
             asking.close()
             os.close(fd)
         self._link = Link(here, self._on_records, self.on_nonsense, self._on_end)
-        self.calls = Calls(asked, self, self._requests, self._responses, self._services or NoServices())
-        if spec.load_limit:
-            self._load_deadline = self._loop.time() + spec.load_limit
+        self.calls = Calls(asked, self, self._requests, self._responses, self._services, self._clock)
+        self._patience = Patience(spec.name, self._responses, spec.load_limit)
         self._advance(Event.LOAD)
 
     async def _answer_of(self, kind: int, timeout: float | None) -> dict[str, Any]:
@@ -211,7 +213,8 @@ class Instance(Dispatcher):
         self._awaited = kind
         self._answer = self._loop.create_future()
         try:
-            said = await self._patiently(self._answer, self.spec.silence if timeout is None else timeout)
+            silence = self.spec.silence if timeout is None else timeout
+            said = await self._patience.answer(self._answer, silence)
         finally:
             self._awaited = 0
             self._answer = None
@@ -219,25 +222,28 @@ class Instance(Dispatcher):
             raise LoadError(str(said["error"]), str(said.get("traceback", "")))
         return said
 
-    async def _patiently(self, answer: asyncio.Future[dict[str, Any]], silence: float) -> dict[str, Any]:
-        """The answer, unless there is no sign of life for `silence` seconds, or loading takes longer than it may."""
-        unheard, beat = 0, self._responses.heartbeat
-        while True:
-            left = self._load_deadline - self._loop.time()
-            step = min(silence / LOOKS or left, left)
-            await asyncio.wait((answer,), timeout=None if step == math.inf else max(0.0, step))
-            if answer.done():
-                return answer.result()
-            if self._load_deadline <= self._loop.time():
-                raise LoadError(f"Stub process '{self.name}' did not load within {self.spec.load_limit:g} s")
-            before, beat = beat, self._responses.heartbeat
-            unheard = unheard + 1 if beat == before else 0
-            if unheard >= LOOKS:
-                raise LoadError(f"Stub process '{self.name}' said nothing for {silence:g} s while loading")
+    def _tell_levels(self) -> None:
+        self._link.send(pack_json(messages.LEVELS, {"levels": self._services.log_levels.heard}))
+
+    def _executing(self) -> int:
+        """The number of the payload that it executes, 0 for none."""
+        begun = self._responses.begun
+        flight = self._flights.get(begun)
+        return begun if flight is not None and not flight.executed else 0
+
+    def _warn(self, number: int) -> None:
+        """Let the model see that its time is nearly over, as if all who wait had gone."""
+        flight = self._flights[number]
+        for pending in flight.waiting():
+            flight.cancel(pending, self._requests)
+
+    def _too_long(self) -> None:
+        self._condemn(f"an execution took longer than {self.spec.execution_limit:g} s ({EXECUTION_LIMIT_PARAMETER})")
 
     def _on_cold(self, kind: int, body: bytes) -> None:
         if kind == messages.LOG:
-            self._on_log(unpack_json(body))
+            if self._process is not None and self._process.console.admits():
+                write(unpack_json(body), self.spec)
         elif kind == self._awaited and self._answer is not None and not self._answer.done():
             self._answer.set_result(unpack_json(body))
             self._awaited = 0
@@ -246,18 +252,6 @@ class Instance(Dispatcher):
                 log.error("%s: finalize failed: %s", self.name, said.get("traceback") or said["error"])
         else:
             raise MessageError(f"a record of kind {kind} out of turn")
-
-    def _on_log(self, said: dict[str, Any]) -> None:
-        level, message = said.get("level"), said.get("message")
-        if not isinstance(level, int) or not isinstance(message, str):
-            raise MessageError("a log record without level or message")
-        if self._process is None or not self._process.console.admits():
-            return
-        requests = escaped(str(said.get("requests", ""))[:MAX_MARK])
-        labels = {"model": self.spec.model_name, "version": str(self.spec.version), "instance": self.name}
-        where = escaped(f"{said.get('file', '')}:{said.get('line', 0)}")
-        extra = {**labels, "requests": requests}
-        model_log.log(level, "%s: %s: %s", label(labels, requests), where, escaped(message[:MAX_LINE]), extra=extra)
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
 
@@ -294,6 +288,9 @@ class Instance(Dispatcher):
         for timer in (self._end_timer, self._trim_timer):
             if timer is not None:
                 timer.cancel()
+        if self._limit is not None:
+            self._limit.stop()
+        self._services.log_levels.forget(self._tell_levels)
         self._link.drain()
         self._link.close()
         if self.calls is not None:

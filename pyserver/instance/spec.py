@@ -9,6 +9,9 @@ from pathlib import Path
 BOOT = str(Path(__file__).parent.parent / "stub" / "boot.py")
 """What the model's interpreter runs, with the arguments CHANNEL_FD REQUEST_FD RESPONSE_FD CALLS_FD TITLE."""
 
+EXECUTION_LIMIT_PARAMETER = "MAX_EXECUTION_SECS"
+"""A model parameter: how long one execute may take, in place of --max-execution-secs."""
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
@@ -18,8 +21,8 @@ class InstanceSpec:
     `model_file` is the model's own or its backend's. `environment` holds all the environment variables of the process.
     `response_bytes` bounds the memory that its responses may hold; 0 leaves it to the size of the arena. `ahead` is how
     many payloads it is sent at least: 2 lets the next one lie ready while one is executed. While it loads it may show
-    no sign of life for `silence` seconds, and take `load_limit` seconds in all; 0 is for ever. `foreground` leaves it
-    the server's terminal.
+    no sign of life for `silence` seconds, and take `load_limit` seconds in all; one execution may take
+    `execution_limit` seconds; 0 is for ever. `foreground` leaves it the server's terminal.
     """
 
     name: str
@@ -39,6 +42,7 @@ class InstanceSpec:
     ahead: int = 1
     silence: float = 0.0
     load_limit: float = 0.0
+    execution_limit: float = 0.0
     foreground: bool = False
     boot: str = BOOT
 

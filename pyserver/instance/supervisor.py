@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from pyserver.errors import ServerError
 from pyserver.instance.backoff import DEATHS, SECOND, WINDOW_NS, Backoff
-from pyserver.instance.calls import Services
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.instance import Instance, WarmUp
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.services import Services
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
 

@@ -3,7 +3,7 @@
 A message (what one end of `pyserver.ipc.channel` sends) is a sequence of records. A record is a header, `KIND LENGTH`,
 a body of LENGTH bytes, and zeros up to the next multiple of 8. Whoever has several things to say says them in one.
 
-The hot kinds (EXECUTE, RESPONSE, EXECUTED, FREE) are fixed structs followed by two byte strings:
+The hot kinds (EXECUTE, RESPONSE, EXECUTED, ANSWERED, FREE) are fixed structs followed by two byte strings:
 
 * a *layout*: names, datatypes and shapes of tensors. The same traffic carries the same layouts over and over, so both
   sides keep a dictionary from layout bytes to its parsed form, and the other way round, and parse each one once;
@@ -24,7 +24,7 @@ import json
 import struct
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
-VERSION = 1
+VERSION = 2
 MAX_MESSAGE = 64 * 1024
 """No message is longer (bytes): both sides give their sockets buffers that hold several."""
 
@@ -42,6 +42,8 @@ FREE = 4
 """Offsets of response blocks that the server has read."""
 FINALIZE = 5
 """No body: finish what was received, call finalize, say FINALIZED and exit."""
+LEVELS = 6
+"""JSON: levels, those of `logging` (numbers) that are heard: what a model's Logger is told at others is dropped."""
 # stub -> server
 HELLO = 16
 """JSON: version (this module's), python, numpy (or null), pid. The first thing that a stub says."""
@@ -60,10 +62,15 @@ LOG = 21
 FINALIZED = 22
 """JSON: {}, or {"error", "traceback"}."""
 
+ANSWERED = 23
+"""The ordinary case in one record: the RESPONSE (OK and FINAL, without extras) to the only request of a payload, and
+its EXECUTED."""
+
 # On the second channel of an instance, by which its model asks the server: an EXECUTE, a payload of one request whose
-# inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled and what a request has; its
-# payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose outputs
-# lie in the request arena until the stub says FREE.
+# inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled, for, and what a request has;
+# its payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose
+# outputs lie in the request arena until the stub says FREE. `for` are the keys of the requests that the model works
+# for: when nobody waits for any of them, nobody waits for the call.
 CANCEL = 32
 """JSON: key, of a call that nobody waits for any more. It still gets its final RESPONSE."""
 CONTROL = 33
@@ -75,8 +82,8 @@ CONTROLLED = 40
 PROBE = 41
 """JSON: key. The server asks for the model's is_ready, which is called in a thread of its own."""
 
-SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE))
-STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, LOG, FINALIZED))
+SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE, LEVELS))
+STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, ANSWERED, LOG, FINALIZED))
 CALLER_KINDS = frozenset((EXECUTE, FREE, CANCEL, CONTROL, PROBED))
 """What a stub may say on the second channel."""
 CALLEE_KINDS = frozenset((RESPONSE, CONTROLLED, PROBE))
@@ -108,12 +115,14 @@ _REQUEST = struct.Struct("<QIIII")
 _RESPONSE = struct.Struct("<QBBHII4x")
 _EXECUTED = struct.Struct("<QQQQQ")
 _EXECUTED_RECORD = struct.Struct("<IIQQQQQ")
+_ANSWERED = struct.Struct("<QQQQQQII")
 _TENSOR = struct.Struct("<HBB")
-# By number of tensors: a whole EXECUTE of one request, and a whole RESPONSE, up to their layouts.
+# By number of tensors: a whole EXECUTE of one request, RESPONSE, or ANSWERED, up to its layout.
 _PREPARED = 17
 _WINDOWS = [struct.Struct(f"<{2 * count}Q") for count in range(_PREPARED)]
 _EXECUTE_ONE = [struct.Struct(f"<IIQI4xQIIII{2 * count}Q") for count in range(_PREPARED)]
 _RESPONSE_RECORD = [struct.Struct(f"<IIQBBHII4x{2 * count}Q") for count in range(_PREPARED)]
+_ANSWERED_RECORD = [struct.Struct(f"<IIQQQQQQII{2 * count}Q") for count in range(_PREPARED)]
 
 Windows = Tuple[int, ...]
 Spec = Tuple[str, str, Tuple[int, ...]]
@@ -158,8 +167,9 @@ def from_stub(message: bytes, kinds: FrozenSet[int] = STUB_KINDS) -> List[Tuple[
     """The records of a message from a stub, in order, all read before any is acted on.
 
     (RESPONSE, key, code, flags, layout, windows, extras);
-    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold ones. MessageError for
-    anything else.
+    (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns);
+    (ANSWERED, payload, key, layout, windows, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold
+    ones. MessageError for anything else.
     """
     records: List[Tuple[Any, ...]] = []
     for kind, start, stop in _split(message, kinds):
@@ -169,6 +179,8 @@ def from_stub(message: bytes, kinds: FrozenSet[int] = STUB_KINDS) -> List[Tuple[
             if stop - start != _EXECUTED.size:
                 raise MessageError(f"executed has {stop - start} bytes, expected {_EXECUTED.size}")
             records.append((EXECUTED, *_EXECUTED.unpack_from(message, start)))
+        elif kind == ANSWERED:
+            records.append(_answered(message, start, stop))
         else:
             records.append((kind, message[start:stop]))
     return records
@@ -344,6 +356,36 @@ def _windows(message: bytes, at: int, count: int) -> Windows:
 def pack_executed(payload: int, started_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> bytes:
     """An EXECUTED record: when it began (`time.monotonic_ns`), and what inputs, execute and outputs took."""
     return _EXECUTED_RECORD.pack(EXECUTED, _EXECUTED.size, payload, started_ns, input_ns, infer_ns, output_ns)
+
+
+def pack_answered(
+    payload: int,
+    key: int,
+    layout: bytes,
+    windows: Windows,
+    started_ns: int,
+    input_ns: int,
+    infer_ns: int,
+    output_ns: int,
+) -> bytes:
+    """An ANSWERED record; times as in an EXECUTED."""
+    count, size = len(windows) >> 1, len(layout)
+    prepared = _ANSWERED_RECORD[count] if count < _PREPARED else struct.Struct(f"<IIQQQQQQII{2 * count}Q")
+    length = 56 + 16 * count + size
+    times = (started_ns, input_ns, infer_ns, output_ns)
+    return prepared.pack(ANSWERED, length, payload, key, *times, count, size, *windows) + layout
+
+
+def _answered(message: bytes, start: int, stop: int) -> Tuple[Any, ...]:
+    try:
+        payload, key, started_ns, input_ns, infer_ns, output_ns, tensors, size = _ANSWERED.unpack_from(message, start)
+        layout_at = start + 56 + 16 * tensors
+        if layout_at + size != stop:
+            raise MessageError(f"answered of {stop - start} bytes ends at {layout_at + size - start}")
+        windows = _windows(message, start + 56, tensors)
+    except struct.error as error:
+        raise MessageError(f"broken answered of {stop - start} bytes: {error}") from None
+    return ANSWERED, payload, key, message[layout_at:stop], windows, started_ns, input_ns, infer_ns, output_ns
 
 
 def pack_free(offsets: Sequence[int]) -> bytes:

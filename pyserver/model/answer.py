@@ -1,39 +1,35 @@
-"""The future of an answer: what a front end waits on, and where the scheduler puts the response."""
+"""Where an answer goes: into a future, or to a `Reply` by way of what has to happen to it first."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from pyserver.errors import ServerError
-from pyserver.payload import Pending
+from pyserver.errors import ErrorCode, ServerError, internal
+from pyserver.payload import Reply, Ticket
 from pyserver.types import InferResponse, Tensor
+
+log = logging.getLogger(__name__)
 
 
 class Answer(asyncio.Future[InferResponse]):
-    """The one response to a request; cancelling it tells the scheduler that nobody waits any more.
+    """The one response to a request, for who waits in a coroutine; cancelling it cancels the request."""
 
-    `restore`, where there is one, has a last look at the outputs.
-    """
-
-    pending: Pending | None = None
-    abandon: Callable[[Pending], None] | None = None
-    restore: Callable[[list[Tensor]], None] | None = None
+    ticket: Ticket | None = None
 
     def answer(self, response: InferResponse, final: bool) -> None:
         """Take the response; if nobody waits for it any more, give its memory back."""
-        self.pending = None
+        self.ticket = None
         if self.done():
             response.release()
-            return
-        if self.restore is not None:
-            self.restore(response.outputs)
-        self.set_result(response)
+        else:
+            self.set_result(response)
 
     def fail(self, error: ServerError) -> None:
         """Take the error."""
-        self.pending = None
+        self.ticket = None
         if not self.done():
             self.set_exception(error)
 
@@ -41,6 +37,47 @@ class Answer(asyncio.Future[InferResponse]):
         """As any future's, and the request is dropped, or told to its model, at once."""
         if not super().cancel(msg):
             return False
-        if self.pending is not None and self.abandon is not None:
-            self.abandon(self.pending)
+        if self.ticket is not None:
+            self.ticket.cancel()
         return True
+
+
+class Restored:
+    """Has a last look at the outputs on their way to `reply`."""
+
+    __slots__ = ("_reply", "_restore")
+
+    def __init__(self, reply: Reply, restore: Callable[[list[Tensor]], None]) -> None:
+        self._reply = reply
+        self._restore = restore
+
+    def answer(self, response: InferResponse, final: bool) -> None:
+        """Pass it on, restored."""
+        self._restore(response.outputs)
+        self._reply.answer(response, final)
+
+    def fail(self, error: ServerError) -> None:
+        """Pass it on."""
+        self._reply.fail(error)
+
+
+def relay(future: asyncio.Future[InferResponse], reply: Reply) -> Ticket:
+    """Tell `reply` how `future` ends; cancelling the ticket cancels the future, of which it hears as well."""
+
+    def settle(future: asyncio.Future[InferResponse]) -> None:
+        if future.cancelled():
+            reply.fail(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
+            return
+        error = future.exception()
+        if error is None:
+            reply.answer(future.result(), True)
+        else:
+            reply.fail(error if isinstance(error, ServerError) else _bug(error))
+
+    future.add_done_callback(settle)
+    return future
+
+
+def _bug(error: BaseException) -> ServerError:
+    log.error("an inference request failed", exc_info=error)
+    return internal("internal error: see the server's log")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyserver.instance.calls import Responses
     from pyserver.instance.instance import Instance
+    from pyserver.instance.services import Responses
     from pyserver.model.model import Model
 
 

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from pyserver.cache.cache import Cache
 from pyserver.errors import ServerError
-from pyserver.instance.calls import Services
 from pyserver.instance.forkserver import ForkServers
-from pyserver.instance.instance import Instance, LoadError
+from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.patience import LoadError
+from pyserver.instance.services import Services
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.ensemble.ensemble import Ensemble
@@ -234,7 +235,7 @@ class Loader:
         entries = instances(config)
         specs = [self._launch.spec(plan.folder, config, text, version, entry, len(entries)) for entry in entries]
         if self._foreground:
-            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0)]
+            return [replace(specs[0], foreground=True, silence=0.0, load_limit=0.0, execution_limit=0.0)]
         return specs
 
 

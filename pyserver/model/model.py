@@ -13,7 +13,7 @@ from pyserver.instance.instance import WarmUp
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model import tracing
-from pyserver.model.answer import Answer
+from pyserver.model.answer import Answer, Restored, relay
 from pyserver.model.cached import CachedModel
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.seats import USUAL, Seat
@@ -22,7 +22,7 @@ from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.model.tracing import TracingObserver
-from pyserver.payload import Executor, Pending
+from pyserver.payload import Executor, Pending, Reply, Ticket
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
 from pyserver.scheduler.scheduler import closed
@@ -107,23 +107,37 @@ class Model:
 
         `checked` is the rows of a request that the cache has been asked about, and comes back.
         """
-        if self.decoupled:
-            raise DecoupledError(f"this way to ask model '{self.name}'")
-        rows = checked or self._signature.check(request)
+        rows = checked or self._check(request)
         if self.cached is not None and not checked:
             return self.cached.infer(request, rows)
+        answer = Answer(loop=self._loop)
+        ticket = self._schedule(request, answer, rows)
+        if not answer.done():
+            answer.ticket = ticket
+        return answer
+
+    def submit(self, request: InferRequest, reply: Reply) -> Ticket:
+        """As `infer`, the answer going to `reply`, perhaps before this returns. A ServerError raised is the answer."""
+        rows = self._check(request)
+        if self.cached is not None:
+            return relay(self.cached.infer(request, rows), reply)
+        return self._schedule(request, reply, rows)
+
+    def _check(self, request: InferRequest) -> int:
+        if self.decoupled:
+            raise DecoupledError(f"this way to ask model '{self.name}'")
+        return self._signature.check(request)
+
+    def _schedule(self, request: InferRequest, reply: Reply, rows: int) -> Pending:
         nbytes = 0
         for tensor in request.inputs:
             nbytes += len(tensor.data)
-        answer = Answer(loop=self._loop)
-        pending = Pending(request, answer, self._clock(), rows, nbytes)
-        answer.pending = pending
-        answer.abandon = self.scheduler.cancel
         if self._signature.reshapes:
-            answer.restore = self._signature.restore
+            reply = Restored(reply, self._signature.restore)
+        pending = Pending(request, reply, self._clock(), rows, nbytes, self.scheduler)
         self.scheduler.submit(pending)
         self.statistics.touch()
-        return answer
+        return pending
 
     def watch_traces(self) -> None:
         """From now on requests may be traced: their traces hear of what the scheduler does."""

@@ -13,6 +13,7 @@ from pyserver.errors import ServerError, internal, invalid
 from pyserver.protocol import rest_values as json_as
 from pyserver.types import Buffer, Tensor
 
+JsonData = core_json.JsonData
 MAX_DEPTH = 100
 """How deep JSON may be nested unless told otherwise."""
 MAX_VALUES = 1_000_000

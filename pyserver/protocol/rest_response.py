@@ -12,6 +12,7 @@ from pyserver.types import Buffer, InferRequest, InferResponse, Tensor
 _MEMORY_ENTRIES = 512
 _MEMORY_HEADER_SIZE = 1024
 _memory: dict[tuple[object, ...], bytes] = {}
+_leads: dict[tuple[object, ...], list[bytes]] = {}
 
 
 def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:
@@ -36,10 +37,9 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
         size += len(data)
         key += (tensor.name, tensor.datatype, tensor.shape, len(data))
     if not plain:
-        return _encode_mixed(response, request)
-    text = _memory.get(tuple(key)) or _remembered(tuple(key), response)
-    if response.id:
-        text = b'{"id":%b,%b' % (orjson.dumps(response.id), text[1:])
+        text = _encode_json(response, request)
+        return _encode_mixed(response, request) if text is None else (None, [text])
+    text = _identified(_memory.get(tuple(key)) or _remembered(tuple(key), response), response.id)
     buffers[0] = text
     return (len(text) if size else None), buffers
 
@@ -63,6 +63,45 @@ def _remembered(key: tuple[object, ...], response: InferResponse) -> bytes:
             _memory.clear()
         _memory[key] = text
     return text
+
+
+def _identified(text: bytes, id: str) -> bytes:
+    return b'{"id":%b,%b' % (orjson.dumps(id), text[1:]) if id else text
+
+
+def _encode_json(response: InferResponse, request: InferRequest) -> bytes | None:
+    """An answer without parameters whose outputs are all JSON; None for any other. What leads to each is kept."""
+    if response.parameters:
+        return None
+    key: list[object] = [response.model_name, response.model_version]
+    listed, default = request.outputs, request.binary_output
+    for tensor in response.outputs:
+        if (_listed_binary(listed, tensor.name, default) if listed else default) or tensor.parameters:
+            return None
+        key += (tensor.name, tensor.datatype, tensor.shape)
+    leads = _leads.get(tuple(key)) or _led(tuple(key), response)
+    pieces: list[bytes] = []
+    for lead, tensor in zip(leads, response.outputs, strict=False):
+        pieces += (lead, rest_json.dumps(tensor))
+    pieces.append(leads[-1])
+    return _identified(b"".join(pieces), response.id)
+
+
+def _led(key: tuple[object, ...], response: InferResponse) -> list[bytes]:
+    """What stands before the elements of each output, and behind the last."""
+    document = {"model_name": response.model_name, "model_version": response.model_version, "outputs": []}
+    before = orjson.dumps(document)[:-2]
+    leads = []
+    for tensor in response.outputs:
+        described = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        leads.append(b'%b%b,"data":' % (before, orjson.dumps(described)[:-1]))
+        before = b"},"
+    leads.append(b"}]}")
+    if sum(map(len, leads)) <= _MEMORY_HEADER_SIZE:
+        if len(_leads) >= _MEMORY_ENTRIES:
+            _leads.clear()
+        _leads[key] = leads
+    return leads
 
 
 def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:

@@ -38,6 +38,13 @@ class LimitSettings:
         "SECONDS",
         more="where its model's queue policy doesn't say",
     )
+    max_execution_secs: float = flag(
+        0.0,
+        "how long one execute may take; 0 for ever",
+        GROUP,
+        "SECONDS",
+        more="then its process is ended; a model's parameter MAX_EXECUTION_SECS counts for more",
+    )
     rate_limit: str = flag(
         "off",
         "whether instances execute in turns",

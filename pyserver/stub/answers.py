@@ -64,11 +64,8 @@ class Answers:
         error = response._error
         if error is not None:
             return self.error(key, error.code(), error.message(), flags=flags)
-        tensors = response._tensors
-        if wanted is not None and not (len(tensors) == 1 and tensors[0]._name in wanted):
-            tensors = [tensor for tensor in tensors if tensor._name in wanted]
         try:
-            layout, windows = self.written(tensors)
+            layout, windows = self.outputs(response, wanted)
         except ArenaFull as full:
             message = f"the outputs need {full.nbytes} bytes, and the instance may hold {full.budget} at a time"
             return self.error(key, ErrorCode.UNAVAILABLE, message, flags=flags)
@@ -79,6 +76,13 @@ class Answers:
             extras = json.dumps({"parameters": response._parameters}).encode()
             return pack_response(key, OK, flags, layout, windows, extras)
         return pack_response(key, OK, flags, layout, windows)
+
+    def outputs(self, response: InferenceResponse, wanted: frozenset[str] | None) -> tuple[bytes, tuple[int, ...]]:
+        """Write the outputs of a response that are wanted; return their layout and windows."""
+        tensors = response._tensors
+        if wanted is not None and not (len(tensors) == 1 and tensors[0]._name in wanted):
+            tensors = [tensor for tensor in tensors if tensor._name in wanted]
+        return self.written(tensors)
 
     def error(self, key: int, code: int, message: str, traceback: str = "", flags: int = FINAL) -> bytes:
         """The record that says why request `key` has no answer; the last one, unless it is one of a stream."""

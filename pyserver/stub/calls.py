@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, NamedTuple
 
 from pyserver.ipc import messages
 from pyserver.ipc.channel import Channel
+from pyserver.stub import executing
 from pyserver.stub.answers import Answers
 from pyserver.stub.exceptions import TritonModelException
 from pyserver.stub.outbox import Outbox
@@ -85,6 +86,9 @@ class Calls:
         layout, windows = self._answers.written(inputs)
         call = self._begin(windows[0] if windows else -1)
         waits = int(threading.current_thread() is threading.main_thread())
+        works_for = executing.keys()
+        if works_for:
+            fields["for"] = works_for
         request = (call.key, 0, layout, windows, json.dumps(fields).encode())
         self._say(messages.pack_execute(waits, [request]))
         return call

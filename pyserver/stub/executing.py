@@ -5,6 +5,7 @@ A line on stdout or stderr that belongs to requests begins with MARK, their ids,
 
 from __future__ import annotations
 
+import contextvars
 import io
 import threading
 from typing import Any, Sequence
@@ -16,6 +17,17 @@ _MOST_CHARACTERS = 256
 
 requests: Sequence[Any] = ()
 """Set by whoever executes, for as long as it does."""
+beside: contextvars.ContextVar[Sequence[int]] = contextvars.ContextVar("beside", default=())
+"""The keys of the requests of a coroutine that goes on beside the main thread."""
+
+
+def keys() -> list[int]:
+    """The keys of the requests that the caller works for, as far as that is certain: a thread of the model's own may
+    work for any, or for none.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return [request.key for request in requests]
+    return list(beside.get())
 
 
 def ids() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Awaitable, Callable, Coroutine, Sequence
 
-from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, pack_executed
+from pyserver.ipc.messages import DROPPED, FINAL, RAISED, RESCHEDULED, Request, Windows, pack_answered, pack_executed
 from pyserver.ipc.words import EXECUTING
 from pyserver.stub import executing
 from pyserver.stub.failures import describe, full
@@ -60,6 +60,7 @@ class Execution:
             for key, slot, layout, windows, extras in received
         ]
         executing.requests = requests
+        written = None
         started = _now()
         try:
             if self._execute is None:
@@ -68,15 +69,39 @@ class Execution:
             if type(returned) is not list:
                 returned = self._settled(returned, requests)
             executed = _now()
-            self._answer(requests, returned)
+            if len(requests) == 1:
+                written = self._written(requests[0], returned)
+            if written is None:
+                self._answer(requests, returned)
         except BaseException as error:
             executed = _now()
             self._fail(requests, error)
         executing.requests = ()
         done = _now()
         self.took_ns = took = executed - started
-        desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
+        if written is None:
+            desk.outbox.put(pack_executed(payload, began, started - began, took, done - executed))
+        else:
+            times = (began, started - began, took, done - executed)
+            desk.outbox.put(pack_answered(payload, requests[0].key, *written, *times))
         return done
+
+    def _written(self, request: ReceivedRequest, responses: list[Any]) -> tuple[bytes, Windows] | None:
+        """Layout and windows of the answer to the only request of a payload, which leaves with the payload's times.
+
+        None for what is no ordinary answer: `_answer` says what that is.
+        """
+        response = responses[0] if len(responses) == 1 else None
+        if type(response) is not InferenceResponse or response._error is not None or response._parameters:
+            return None
+        if request.has_sender:
+            return None
+        try:
+            written = self._desk.answers.outputs(response, request.wanted)
+        except Exception:
+            return None
+        request.slot = 0
+        return written
 
     def _kept(self, received: Sequence[Request]) -> list[Request]:
         """Say of the requests that nobody waits for any more that they won't run; return the others."""

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from types import FrameType
-from typing import Callable
+from typing import Callable, Iterable
 
 from pyserver.stub import executing
 
@@ -37,6 +37,7 @@ def _to_stderr(level: int, message: str, file: str, line: int) -> None:
 
 
 _sink: Sink = _to_stderr
+_heard = frozenset(_LEVELS.values())
 
 
 def send_to(sink: Sink) -> None:
@@ -45,13 +46,21 @@ def send_to(sink: Sink) -> None:
     _sink = sink
 
 
+def hear(levels: Iterable[int]) -> None:
+    """Let what Logger is told at these levels of `logging` be heard, and nothing else."""
+    global _heard
+    _heard = frozenset(levels)
+
+
 def _log(level: LogLevel, message: str, caller: FrameType) -> None:
     if not isinstance(message, str) or not isinstance(level, LogLevel):
         raise TypeError(
             "incompatible function arguments: expected (message: str, level: Logger.<LEVEL> = Logger.INFO), "
             f"got {message!r}, {level!r}"
         )
-    _sink(_LEVELS[level], message, caller.f_code.co_filename, caller.f_lineno)
+    number = _LEVELS[level]
+    if number in _heard:
+        _sink(number, message, caller.f_code.co_filename, caller.f_lineno)
 
 
 class Logger:

@@ -63,6 +63,7 @@ class Stub:
             messages.LOAD: self._on_load,
             messages.INITIALIZE: self._on_initialize,
             messages.FINALIZE: self._on_finalize,
+            messages.LEVELS: self._on_levels,
         }
         self._pacing = Pacing()
         self._heartbeat = Heartbeat(self._control)
@@ -185,6 +186,9 @@ class Stub:
             fields = failures.report(error)
         self.finalized = True
         self._say(messages.FINALIZED, fields)
+
+    def _on_levels(self, body: bytes) -> None:
+        logger.hear(messages.unpack_json(body)["levels"])
 
     def _say(self, kind: int, fields: dict[str, Any]) -> None:
         try:

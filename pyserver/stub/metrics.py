@@ -16,7 +16,10 @@ from pyserver.stub.exceptions import TritonModelException, incompatible
 
 _Key = Tuple[str, Tuple[Tuple[str, str], ...]]
 _lock = threading.Lock()  # over a read and a write of a number
-_DELETED = "Invalid metric operation as the corresponding 'MetricFamily' has been deleted."
+_DELETED = (
+    "Invalid metric operation as the corresponding 'MetricFamily' has been deleted. The 'MetricFamily' object should "
+    "be deleted AFTER its corresponding 'Metric' objects have been deleted."
+)
 
 
 class MetricKind(enum.IntEnum):

@@ -8,6 +8,7 @@ from typing import Any, Awaitable, Coroutine, Sequence
 
 from pyserver.ipc.messages import EMPTY, FINAL, Request, Windows, pack_executed
 from pyserver.ipc.words import EXECUTING
+from pyserver.stub import executing
 from pyserver.stub.execution import Execution, Refusal
 from pyserver.stub.reply import InferenceResponseSender, Reply
 from pyserver.stub.request import Desk, ReceivedRequest, RequestLayout
@@ -117,7 +118,11 @@ class StreamExecution(Execution):
         ]
         started = _now()
         try:
-            returned = self._call(requests)
+            executing.requests = requests
+            try:
+                returned = self._call(requests)
+            finally:
+                executing.requests = ()
             if hasattr(returned, "__await__"):
                 self._go_on(self._finish(returned, requests))
             else:
@@ -139,6 +144,7 @@ class StreamExecution(Execution):
             raise Refusal(_NOT_NONE.format(self._instance_name, type(returned)))
 
     async def _finish(self, awaitable: Awaitable[Any], requests: Sequence[ReceivedRequest]) -> None:
+        executing.beside.set([request.key for request in requests])
         try:
             self._check_none(await awaitable)
         except BaseException as error:

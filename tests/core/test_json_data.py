@@ -338,3 +338,19 @@ def test_strings_that_are_not_utf8() -> None:
 
 def test_names_are_exported() -> None:
     assert core.JsonError is JsonError
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16", "FP32", "FP64"])
+def test_few_floats_are_written_as_many_are(datatype: str) -> None:
+    size = {"FP64": 8, "FP32": 4}.get(datatype, 2)
+    raw = np.random.default_rng(5).bytes(64 * size)
+    whole = dumps_array(datatype, raw, 64)
+    single = [dumps_array(datatype, raw[at : at + size], 1)[1:-1] for at in range(0, len(raw), size)]
+    assert whole == b"[" + b",".join(single) + b"]"
+    assert dumps_array(datatype, b"", 0) == b"[]"
+
+
+def test_where_an_array_stands() -> None:
+    for text in ('{"datatype":"UINT8", "data": [1, [2]] }', '{"data": [1,2] ,"datatype":"UINT8"}', '{"data":[true]}'):
+        made = loads(text.encode())["data"]
+        assert text[made.start : made.end] == text[text.index("[") : text.rindex("]") + 1]

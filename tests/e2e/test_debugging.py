@@ -100,6 +100,31 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_a_logger_obeys_levels_that_change_while_it_runs(serve: Serve, tmp_path: Path) -> None:
+    words = [f"pb_utils.Logger.log_{level}('said {level}')" for level in ("verbose", "info", "warn", "error")]
+    write_model(tmp_path, "talking", body(*words), CONSTANT_CONFIG)
+    server = serve(tmp_path)
+
+    def said(*expected: str, **changes: object) -> None:
+        if changes:
+            assert ask(server, "POST", "/v2/logging", json.dumps(changes).encode()).status == 200
+        before = len(server.lines)
+        assert infer_json(server, "talking", ASKED).status == 200
+        found: list[str] = []
+
+        def heard() -> bool:
+            found[:] = [line.rpartition("said ")[2] for line in server.lines[before:] if "said " in line]
+            return len(found) >= len(expected)
+
+        server.wait_until(heard, 5, f"to log {expected}")
+        assert found == [*expected]
+
+    said("info", "warn", "error")
+    said("verbose", "warn", "error", log_verbose_level=1, log_info=False)
+    said("error", log_verbose_level=0, log_warning=False)
+    said("info", "warn", log_info=True, log_warning=True, log_error=False)
+
+
 def test_sigusr1_shows_all_stacks(serve: Serve, tmp_path: Path) -> None:
     """The server's, that of a model that runs Python, and that of one stuck in C while it loads."""
     copy_model(tmp_path, "slow")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.conftest import Serve
 from tests.support.clients import Answer, ask, constant, index, infer_json, tensor
@@ -31,21 +32,42 @@ output { name: "PID" data_type: TYPE_INT64 dims: [ 1 ] }
 FAULTS = '''
 """Does to itself what it is asked to."""
 
-import ctypes, os, resource, socket, stat, sys
+import ctypes, os, resource, socket, stat, sys, time
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from pyserver.ipc import messages as m
+
+EMPTY = m.pack_layout(m.Layout(()))
+ASKED = m.pack_layout(m.Layout((("ASKED", "BOOL", (1,)),)))
+FLOATS = m.pack_layout(m.Layout((("A", "FP32", (4,)),)))
 
 libc = ctypes.CDLL(None)
 
 
-def channel():
-    """The stub's end of its channel: whoever looks for it finds it."""
+def channels():
+    """The stub's ends of its two channels: whoever looks for them finds them."""
+    found = []
     for fd in range(3, 64):
         try:
             if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                return socket.socket(fileno=os.dup(fd))
+                found.append(socket.socket(fileno=os.dup(fd)))
         except OSError:
             pass
+    return found
+
+
+def channel():
+    return channels()[0]
+
+
+def ask(*records):
+    """Say something on the second channel, and give the server time to be shocked."""
+    channels()[1].send(b"".join(records))
+    time.sleep(0.2)
+
+
+def call(key, extras=b'{"model_name": "other"}', windows=(), layout=EMPTY):
+    return m.pack_execute(0, [(key, 0, layout, windows, extras)])
 
 
 def recurse(depth):
@@ -74,6 +96,26 @@ HOW = {
     "garbage": lambda: channel().send(b"\\xff" * 100),
     "empty": lambda: channel().send(b"\\0" * 8),
     "forged": lambda: channel().send(b"\\x14\\0\\0\\0\\x28\\0\\0\\0" + b"\\x01" * 40),
+    "calls: garbage": lambda: ask(b"\\xff" * 100),
+    "calls: empty": lambda: ask(b"\\0" * 8),
+    "calls: another's kind": lambda: ask(m.pack_executed(1, 2, 3, 4, 5)),
+    "calls: outside": lambda: ask(call(1, windows=(1 << 40, 16), layout=FLOATS)),
+    "calls: overflow": lambda: ask(call(1, windows=((1 << 64) - 8, 16), layout=FLOATS)),
+    "calls: wrong size": lambda: ask(call(1, windows=(4096, 8), layout=FLOATS)),
+    "calls: broken layout": lambda: ask(call(1, layout=b"\\xff" * 16)),
+    "calls: no JSON": lambda: ask(call(1, extras=b"{")),
+    "calls: deep JSON": lambda: ask(m.record(m.CONTROL, b"[" * 60000)),
+    "calls: free": lambda: ask(m.pack_free((64,))),
+    "calls: no key": lambda: ask(m.pack_json(m.CONTROL, {"what": "ready"})),
+    "calls: twice": lambda: ask(*[call(1, windows=(4096, 1), layout=ASKED)] * 2),
+    "calls: closed": lambda: (channels()[1].shutdown(socket.SHUT_RDWR), time.sleep(0.2)),
+    "calls: odd": lambda: ask(
+        call(1, b'{"model_name": "nope"}'), call(2, b'{}'), call(3, b'{"model_name": 5, "for": 5}'),
+        call(4, b'{"model_name": "other", "for": [-1, "x", 18446744073709551616, null], "outputs": 3}'),
+        m.pack_json(m.CANCEL, {"key": 77}), m.pack_json(m.PROBED, {"key": 0, "ready": "perhaps"}),
+        m.pack_json(m.CONTROL, {"key": 5, "what": "rm -rf"}), m.pack_json(m.CONTROL, {"key": 6, "what": "metric"})),
+    "calls: flood": lambda: [channels()[1].send(m.pack_json(m.CONTROL, {"key": n, "what": "ready", "model": "x"}))
+                             for n in range(500)],
     "closed": lambda: channel().shutdown(socket.SHUT_RDWR),
     "closed fds": lambda: os.closerange(3, 64),
     "SIGSTOP": lambda: os.kill(os.getpid(), 19),
@@ -165,10 +207,30 @@ DEADLY = {
     "forged": "it sent what is no message",
     "closed": "",
     "closed fds": "",
+    "calls: garbage": "it sent what is no message",
+    "calls: empty": "it sent what is no message",
+    "calls: another's kind": "it sent what is no message",
+    "calls: outside": "it sent what is no message",
+    "calls: overflow": "it sent what is no message",
+    "calls: wrong size": "it sent what is no message",
+    "calls: broken layout": "it sent what is no message",
+    "calls: no JSON": "it sent what is no message",
+    "calls: deep JSON": "it sent what is no message",
+    "calls: free": "it sent what is no message",
+    "calls: no key": "it sent what is no message",
+    "calls: twice": "it sent what is no message",
 }
 
 
-@pytest.mark.parametrize("how", DEADLY)
+QUICK = {"calls: garbage", "calls: outside", "calls: no key", "calls: twice"}
+"""Of what is wrong on the second channel these are always tried: each costs a new process."""
+
+
+def weighed(how: str) -> ParameterSet:
+    return pytest.param(how, marks=[pytest.mark.heavy] if how.startswith("calls") and how not in QUICK else [])
+
+
+@pytest.mark.parametrize("how", map(weighed, DEADLY))
 def test_what_ends_the_process(faulty: ServerProcess, how: str) -> None:
     revive(faulty)
     stub = int(fault(faulty, "None").json["outputs"][0]["data"][0])
@@ -217,6 +279,15 @@ def test_what_a_model_hoards_goes_with_it(faulty: ServerProcess, how: str) -> No
         os.kill(stub, signal.SIGKILL)
         faulty.wait_until(lambda: not is_ready(faulty), 5, "to see the death")
         faulty.wait_until(lambda: is_ready(faulty), 20, "to restart it")
+
+
+@pytest.mark.parametrize("how", ["calls: odd", "calls: flood", "calls: closed"])
+def test_what_is_odd_and_no_crime(faulty: ServerProcess, how: str) -> None:
+    """Questions that make no sense are refused, answers to questions that nobody asked are passed over."""
+    revive(faulty)
+    with unharmed(faulty):
+        assert fault(faulty, how).status == 200
+        assert fault(faulty, "None").status == 200
 
 
 def test_a_model_that_keeps_the_interpreters_lock(faulty: ServerProcess) -> None:

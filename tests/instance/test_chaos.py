@@ -16,8 +16,9 @@ import pytest
 
 from pyserver.errors import ErrorCode
 from pyserver.instance import instance as instances
-from pyserver.instance.instance import Instance, LoadError
+from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.patience import LoadError
 from pyserver.instance.states import State
 from pyserver.ipc import messages as m
 from pyserver.payload import Payload
@@ -273,6 +274,8 @@ GARBAGE = {
     "error without message": response(1, b"", (), b"{}"),
     "unknown error code": response(77, b"", (), b'{"message": "x"}'),
     "unknown payload": m.pack_executed(999, 0, 0, 0, 0),
+    "unknown payload answered": m.pack_answered(999, 999 << 16, m.pack_layout(m.Layout(())), (), 0, 0, 0, 0),
+    "short answered": m.record(m.ANSWERED, bytes(8)),
     "short executed": m.record(m.EXECUTED, bytes(8)),
     "out of turn": m.pack_json(m.LOADED, {"config": None}),
     "finalized unasked": m.pack_json(m.FINALIZED, {}),

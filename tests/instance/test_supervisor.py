@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from pyserver.instance.backoff import SECOND, Backoff
-from pyserver.instance.instance import Instance, LoadError
+from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
+from pyserver.instance.patience import LoadError
 from pyserver.instance.supervisor import Supervisor
 from tests.instance.conftest import Owner, ask, make_payload, make_request, make_spec
 

@@ -35,6 +35,7 @@ FROM_STUB = {
     "response": m.pack_response(8, m.OK, m.FINAL, PACKED, (64, 64, 128, 5)),
     "error": m.pack_response(8, 3, m.FINAL, b"", (), b'{"message":"no"}'),
     "executed": m.pack_executed(7, 1, 2, 3, 4),
+    "answered": m.pack_answered(7, 8, PACKED, (64, 64), 1, 2, 3, 4),
     "hello": m.pack_json(m.HELLO, {"version": m.VERSION}),
 }
 
@@ -48,6 +49,8 @@ def test_bytes_of_the_hot_records() -> None:
     response = m.pack_response(2, m.OK, m.FINAL, b"LAYOUT..", (64, 65))
     assert response == struct.pack("<IIQBBHIIIQQ8s", 19, 48, 2, 255, 1, 1, 8, 0, 0, 64, 65, b"LAYOUT..")
     assert m.pack_executed(1, 2, 3, 4, 5) == struct.pack("<II5Q", 20, 40, 1, 2, 3, 4, 5)
+    answered = m.pack_answered(1, 2, b"LAYOUT..", (64, 65), 3, 4, 5, 6)
+    assert answered == struct.pack("<II6QIIQQ8s", 23, 80, 1, 2, 3, 4, 5, 6, 1, 8, 64, 65, b"LAYOUT..")
     assert m.pack_free((1, 2)) == struct.pack("<II2Q", 4, 16, 1, 2)
 
 
@@ -91,7 +94,7 @@ def test_cut_at_every_byte(read: Callable[[bytes], list[Any]], packed: bytes) ->
             read(packed[:end])
     for end in range(8, 8 + length):  # the header says as much as there is
         cut = struct.pack("<II", packed[0], end - 8) + packed[8:end]
-        if packed[0] in (m.EXECUTE, m.RESPONSE, m.EXECUTED) or (packed[0] == m.FREE and end % 8):
+        if packed[0] in (m.EXECUTE, m.RESPONSE, m.EXECUTED, m.ANSWERED) or (packed[0] == m.FREE and end % 8):
             with pytest.raises(MessageError):
                 read(cut)
 

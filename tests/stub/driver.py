@@ -50,6 +50,15 @@ def raw(value: Any) -> Raw:
     return Raw(DATATYPE_OF[value.dtype], value.shape, value.tobytes())
 
 
+def apart(record: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """An ANSWERED as the two records that it stands for; any other as it is."""
+    if record[0] != messages.ANSWERED:
+        return [record]
+    _, payload, key, layout, windows, *times = record
+    said = (messages.RESPONSE, key, messages.OK, messages.FINAL, layout, windows, b"")
+    return [said, (messages.EXECUTED, payload, *times)]
+
+
 def cooked(tensor: Raw) -> Any:
     if tensor.datatype == "BYTES":
         return bytes_codec.unpack(tensor.data, tensor.shape)
@@ -109,7 +118,7 @@ class Driver:
                 continue
             if not message:
                 raise EOFError(self.errors())
-            return messages.from_stub(message)
+            return [part for record in messages.from_stub(message) for part in apart(record)]
 
     def next(self, *kinds: int) -> tuple[Any, ...]:
         """The next record of one of these kinds; logs on the way are kept, anything else is a failure."""

@@ -6,9 +6,11 @@ import asyncio
 
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from pyserver import payload
 from pyserver.errors import ServerError, not_found
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.server import LaneServer
+from pyserver.model.answer import relay
 from pyserver.observe.log import Log
 from pyserver.observe.traces import Traces
 from pyserver.types import InferRequest, InferResponse, Tensor
@@ -69,6 +71,13 @@ class EchoPlane:
             self.answer()
         elif not self.hold:
             loop.call_soon(self.answer)
+        return future
+
+    def submit(self, request: InferRequest, reply: payload.Reply, *received: object) -> payload.Ticket:
+        future = self.infer(request)
+        if not self.at_once:
+            return relay(future, reply)
+        reply.answer(future.result(), True)
         return future
 
     def answer(self, index: int = 0) -> None:

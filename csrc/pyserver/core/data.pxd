@@ -8,6 +8,8 @@ cdef class JsonData:
     cdef readonly str datatype
     cdef readonly Py_ssize_t count
     cdef readonly bytes buffer
+    # Where the array stands in the document, brackets and all.
+    cdef readonly Py_ssize_t start, end
     # Until the datatype is known: the array's text, and a reader's place at its start.
     cdef bytes _text
     cdef Reader _reader

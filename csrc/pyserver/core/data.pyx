@@ -20,6 +20,7 @@ from pyserver.core.reader import JsonError
 cdef class JsonData:
     """The elements of a `data` array: `count` of them, in `buffer` in the raw layout of `datatype`.
 
+    The array is `document[start:end]`.
     `datatype` is "" (and there is nothing else) as long as it isn't known: the object that the array stands in has no
     datatype, or none that exists. `scan` reads it then.
     """
@@ -43,6 +44,7 @@ cdef JsonData keep_data(Reader *reader, const unsigned char *start):
     made._text = PyBytes_FromStringAndSize(<const char *>start, reader.at - start)
     copied = <const unsigned char *>PyBytes_AS_STRING(made._text)
     made._reader = reader[0]
+    made.start, made.end = start - reader.start + reader.base, reader.at - reader.start + reader.base
     made._reader.base += start - reader.start
     made._reader.start = copied
     made._reader.end = copied + PyBytes_GET_SIZE(made._text)
@@ -52,9 +54,11 @@ cdef JsonData keep_data(Reader *reader, const unsigned char *start):
 cdef JsonData read_data(Reader *reader, Kind kind, dict members):
     cdef JsonData made = JsonData.__new__(JsonData)
     cdef Sink sink
+    made.start = reader.at - reader.start + reader.base
     open_sink(&sink, first_capacity(reader, kind, members))
     try:
         made.count = scan(reader, kind, &sink)
+        made.end = reader.at - reader.start + reader.base
         made.datatype = name_of(kind)
         made.buffer = close_sink(&sink)
     except JsonError as error:

@@ -14,7 +14,7 @@ import orjson
 from pyserver.core.data cimport keep_data, read_data, skip_data
 from pyserver.core.number cimport Number, brain_value, fits_64_bits, half_value
 from pyserver.core.reader cimport Reader, enter, fail, finite_double, peek, read_digits, read_text, skip_word
-from pyserver.core.tensor cimport BF16, BOOL, BYTES, FP16, FP32, FP64, INVALID, Kind, kind_of
+from pyserver.core.tensor cimport BF16, BOOL, BYTES, FP16, FP32, FP64, INVALID, Kind, kind_of, size_of
 
 from pyserver.core.bytes import unpack
 from pyserver.core.data import JsonData
@@ -26,6 +26,8 @@ cdef enum:
     MOST_VALUES = 100_000
     # Reading a level takes some stack.
     MOST_LEVELS = 1000
+    # So many floats are written by way of a list: numpy's ways in and out cost as much as forty of them.
+    FEW = 40
 
 MAX_VALUES = MOST_VALUES
 MAX_DEPTH = MOST_LEVELS
@@ -199,6 +201,10 @@ def dumps_array(datatype, data, Py_ssize_t count):
     cdef Kind kind = kind_of(datatype)
     if kind == BYTES:
         return dump_strings(unpack(data, count))
+    if count <= FEW and (FP16 <= kind <= FP64 or kind == BF16):
+        text = dump_few(kind, data, count)
+        if text is not None:
+            return text
     array = as_array(datatype, (count,), data)
     if FP16 <= kind <= FP64 or kind == BF16:
         return dump_floats(kind, array)
@@ -207,6 +213,18 @@ def dumps_array(datatype, data, Py_ssize_t count):
     elif not array.flags.aligned:
         array = array.copy()
     return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+cdef bytes dump_few(Kind kind, object data, Py_ssize_t count):
+    """As `dump_floats`; None for what that has to look at: another size, or elements that aren't finite."""
+    cdef Py_buffer source
+    cdef double[FEW] doubles
+    cdef bint finite
+    cdef Py_ssize_t n
+    PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
+    finite = source.len == count * size_of(kind) and widen(kind, <const char *>source.buf, doubles, count)
+    PyBuffer_Release(&source)
+    return orjson.dumps([doubles[n] for n in range(count)]) if finite else None
 
 
 cdef bytes dump_floats(Kind kind, object array):

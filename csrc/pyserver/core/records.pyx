@@ -14,6 +14,7 @@ cdef enum:
     EXECUTE = 3
     RESPONSE = 19
     EXECUTED = 20
+    ANSWERED = 23
     # More tensors than that are no ordinary message.
     MOST_TENSORS = 64
 
@@ -39,6 +40,17 @@ cdef packed struct Executed:
     uint64_t input_ns
     uint64_t infer_ns
     uint64_t output_ns
+
+
+cdef packed struct Answered:
+    uint64_t payload
+    uint64_t key
+    uint64_t started_ns
+    uint64_t input_ns
+    uint64_t infer_ns
+    uint64_t output_ns
+    uint32_t tensors
+    uint32_t layout_size
 
 
 cdef packed struct ExecuteOne:
@@ -73,7 +85,9 @@ def from_stub(bytes message not None):
         if header.length > end - at:
             return messages.from_stub(message)
         record = None
-        if header.kind == RESPONSE:
+        if header.kind == ANSWERED:
+            record = answered(at, header.length)
+        elif header.kind == RESPONSE:
             record = response(at, header.length)
         elif header.kind == EXECUTED:
             record = executed(at, header.length)
@@ -110,6 +124,22 @@ cdef tuple executed(const char *at, Py_ssize_t length):
         return None
     memcpy(&fields, at, sizeof(Executed))
     return EXECUTED, fields.payload, fields.started_ns, fields.input_ns, fields.infer_ns, fields.output_ns
+
+
+cdef tuple answered(const char *at, Py_ssize_t length):
+    cdef Answered fields
+    cdef Py_ssize_t windows_size
+    if length < <Py_ssize_t>sizeof(Answered):
+        return None
+    memcpy(&fields, at, sizeof(Answered))
+    windows_size = 16 * <Py_ssize_t>fields.tensors
+    if fields.tensors > MOST_TENSORS or <Py_ssize_t>sizeof(Answered) + windows_size + fields.layout_size != length:
+        return None
+    at += sizeof(Answered)
+    return (
+        ANSWERED, fields.payload, fields.key, remembered(at + windows_size, fields.layout_size),
+        integers(at, 2 * fields.tensors), fields.started_ns, fields.input_ns, fields.infer_ns, fields.output_ns,
+    )
 
 
 cdef tuple integers(const char *at, Py_ssize_t count):

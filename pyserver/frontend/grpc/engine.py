@@ -1,7 +1,7 @@
 """The engine seam: what an HTTP/2 engine is to the rest of the gRPC front end.
 
 An engine runs beside the main loop, in threads of its own. It turns each unary request into a `Call`, begins it on the
-main loop, where the `Bridge` takes it, and is told there, by `answer` or `refuse`, how it went. Streams are coroutines
+main loop, where the `Bridge` takes it, and is told there, by `done` or `refuse`, how it went. Streams are coroutines
 on the engine's own loop (`StreamMethod`).
 """
 
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
 from pyserver.frontend.tls import TlsFiles
 from pyserver.model.model import DecoupledError
+from pyserver.payload import Reply, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Method(NamedTuple):
     `decode` goes by way of `blame`, which runs on the main loop and raises what the client is to hear. What
     `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
     any more. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
+    `submit`, where there is one, stands for `run` and has the result come to a `Reply` instead of a future.
     """
 
     path: str
@@ -58,6 +60,7 @@ class Method(NamedTuple):
     quick: Callable[[Any], bool] = _never
     drop: Callable[[Any], None] = _nothing
     blame: Callable[[ServerError], Any] = _raise
+    submit: Callable[[Any, Reply], Ticket] | None = None
 
 
 class Stream(Protocol):
@@ -137,21 +140,22 @@ class Engine(Protocol):
 
 
 class Call:
-    """One unary request on its way: decoded, run on the main loop, answered once.
+    """One unary request on its way: decoded, run on the main loop, answered once. It is a `pyserver.payload.Reply`.
 
-    `gone` turns true, from the engine's thread, when the client left or its deadline passed.
+    `gone` turns true, from the engine's thread, when the client left or its deadline passed; `over` on the main loop,
+    when it is answered or refused: what comes afterwards is dropped.
     """
 
-    __slots__ = ("future", "gone", "method", "request")
+    __slots__ = ("gone", "method", "over", "request", "ticket")
 
     def __init__(self, method: Method, message: bytes) -> None:
-        self.gone = False
-        self.future: Future[Any] | None = None
+        self.gone = self.over = False
+        self.ticket: Ticket | None = None
         try:
             self.request = method.decode(message)
         except Exception as error:
             self.request = explain(error, method.path)
-            method = method._replace(run=method.blame)
+            method = method._replace(run=method.blame, submit=None)
         self.method = method
 
     def step(self) -> None:
@@ -160,38 +164,54 @@ class Call:
             self._abandon()
             return
         request, self.request = self.request, None
+        submit = self.method.submit
         try:
-            result = self.method.run(request)
+            ticket: Any = self.method.run(request) if submit is None else submit(request, self)
         except Exception as error:
-            self.refuse(explain(error, self.method.path))
+            self.fail(explain(error, self.method.path))
             return
-        if isinstance(result, Future):
-            self.future = result
-            result.add_done_callback(self.settle)
+        if submit is not None:
+            self.ticket = None if self.over else ticket
+        elif isinstance(ticket, Future):
+            self.ticket = ticket
+            ticket.add_done_callback(self._settle)
         else:
-            self.answer(result)
+            self.answer(ticket, True)
 
-    def settle(self, future: Future[Any]) -> None:
-        """On the main loop: the future of the answer is done."""
+    def _settle(self, future: Future[Any]) -> None:
         if future.cancelled():
-            self.refuse(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
+            self.fail(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
             return
         error = future.exception()
         if error is not None:
-            self.refuse(explain(error, self.method.path))
-        elif self.gone:
-            self.method.drop(future.result())
-            self.refuse(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+            self.fail(explain(error, self.method.path))
         else:
-            self.answer(future.result())
+            self.answer(future.result(), True)
+
+    def answer(self, response: Any, final: bool) -> None:
+        """On the main loop: take the result."""
+        self.ticket = None
+        if not self.over and not self.gone:
+            self.over = True
+            self.done(response)
+            return
+        self.method.drop(response)
+        self.fail(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+
+    def fail(self, error: ServerError) -> None:
+        """On the main loop: take the error."""
+        self.ticket = None
+        if not self.over:
+            self.over = True
+            self.refuse(error)
 
     def _abandon(self) -> None:
-        if self.future is not None:
-            self.future.cancel()
-        else:
-            self.refuse(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+        ticket = self.ticket
+        self.fail(ServerError(ErrorCode.CANCELLED, "the client has gone"))
+        if ticket is not None:
+            ticket.cancel()
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         """On the main loop: encode `result`, wherever that is best done, and send it."""
         raise NotImplementedError
 

@@ -218,7 +218,7 @@ class _Call(Call):
         self.result: Any = None
         self.error: ServerError | None = None
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         if self.method.quick(result):
             try:
                 self.message = encoded_at_home(self.method, result, self.limit)

@@ -60,7 +60,7 @@ class _Look(Call):
         super().__init__(method, b"")
         self.home = home
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         self.home.post(bool(result))
 
     def refuse(self, error: ServerError) -> None:

@@ -186,7 +186,7 @@ class _Call(Call):
         self.engine = engine
         self.key = key
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         if self.method.quick(result):
             self.send(result, encoded_at_home)
         else:

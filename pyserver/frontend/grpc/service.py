@@ -44,13 +44,20 @@ def infer(data: DataPlane) -> Method:
         raise error
 
     return Method(
-        PREFIX + "ModelInfer", grpc_infer.decode, data.infer, grpc_infer.encode, _is_quick, InferResponse.release, blame
+        PREFIX + "ModelInfer",
+        grpc_infer.decode,
+        data.infer,
+        grpc_infer.encode,
+        _is_quick,
+        InferResponse.release,
+        blame,
+        data.submit,
     )
 
 
 def infer_stream(data: DataPlane) -> Method:
     """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
-    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream)
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=data.infer_stream, submit=None)
 
 
 def _is_quick(response: InferResponse) -> bool:

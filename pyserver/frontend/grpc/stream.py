@@ -149,7 +149,7 @@ class _Ask(Call):
         self.error: ServerError | None = None
         self.stream: streams.Stream | None = None
 
-    def answer(self, result: Any) -> None:
+    def done(self, result: Any) -> None:
         """On the main loop: the responses are to come."""
         self.stream = result
         result.listen(lambda item: self.home.post((self, item)))

@@ -2,8 +2,8 @@
 
 Both the Tornado handler and the fast lane go this way, so they cannot differ:
 
-    request, future = start(data_plane, name, version, headers, body, lease, limits)
-    response = await future                  # cancelled when the client goes away
+    request = read(data_plane, name, version, headers, body, lease, limits)
+    response = await data_plane.infer(request)          # or data_plane.submit(request, reply)
     answer = finish(request, response, accept_encoding)
     ...                                      # write answer; then, in a finally: response.release()
 
@@ -24,8 +24,6 @@ from pyserver.protocol import compression, rest_infer, status
 from pyserver.types import Buffer, InferRequest, InferResponse, Lease
 
 if TYPE_CHECKING:
-    from asyncio import Future
-
     from pyserver.dataplane import DataPlane
 
 log = logging.getLogger(__name__)
@@ -66,7 +64,7 @@ class Answer(NamedTuple):
         return head
 
 
-def start(
+def read(
     data_plane: DataPlane,
     name: str,
     version: str,
@@ -74,35 +72,39 @@ def start(
     body: Buffer,
     lease: Lease | None,
     limits: Limits,
-) -> tuple[InferRequest, Future[InferResponse]]:
-    """Begin the inference that `body` asks of model `name`. `lease` holds the memory of `body`, None if it is ours.
+) -> InferRequest:
+    """The inference that `body` asks of model `name`. `lease` holds the memory of `body`, None if it is ours.
 
-    From here on the lease is the request's: if this raises (a ServerError, before anything was queued), it has been
-    released; otherwise whoever awaits the future releases it once that is done or cancelled. An unknown model is
+    From here on the lease is the request's: if this raises (a ServerError), it has been released; otherwise whoever
+    asks the data plane does so, by `let_go`, once he is answered, refused, or waits no more. An unknown model is
     refused before the body is looked at.
     """
     try:
         data_plane.check(name, version)
         header_length, encoding = headers[:2]
-        tracing = data_plane.traces.on
-        began = time.monotonic_ns() if tracing else 0
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size, limits.max_json_depth)
-        if tracing:
-            return request, _traced(data_plane, request, headers.traceparent, began)
-        return request, data_plane.infer(request)
+        if headers.traceparent is not None and data_plane.traces.on:
+            request.parameters = {**request.parameters, "traceparent": headers.traceparent}
+        return request
     except BaseException:
         if lease is not None:
             lease.release()
         raise
 
 
-def _traced(data_plane: DataPlane, request: InferRequest, traceparent: str | None, began: int) -> Future[InferResponse]:
-    if traceparent is not None:
-        request.parameters = {**request.parameters, "traceparent": traceparent}
-    return data_plane.infer_traced(request, "HTTP", (began, time.monotonic_ns()))
+def now_if_traced(data_plane: DataPlane) -> int:
+    """When (monotonic ns) something happens to a request, if it may be traced; else 0."""
+    return time.monotonic_ns() if data_plane.traces.on else 0
+
+
+def let_go(request: InferRequest) -> None:
+    """Nobody waits for `request` any more: its body's memory is not needed for our sake."""
+    lease = request.lease
+    if lease is not None:
+        lease.release()
 
 
 def finish(request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:

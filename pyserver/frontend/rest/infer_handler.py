@@ -50,7 +50,10 @@ class Infer(Handler):
             headers = headers._replace(content_encoding=None)
             if self.gone:
                 return
-        request, self.running = infer.start(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        began = infer.now_if_traced(self.data_plane)
+        request = infer.read(self.data_plane, name, version, headers, body, None, self.rest.limits)
+        received = (began, infer.now_if_traced(self.data_plane)) if began else ()
+        self.running = self.data_plane.infer(request, "HTTP", received)
         self.note(request.id)
         try:
             response = await self.running

@@ -11,9 +11,11 @@ import tritonclient.grpc as client_library
 
 from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.frontend.grpc.server import GrpcServer
+from pyserver.model.answer import relay
 from pyserver.model.stream import Item
 from pyserver.observe.log import Log
 from pyserver.observe.traces import Traces
+from pyserver.payload import Reply, Ticket
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -134,6 +136,9 @@ class Planes:
         else:
             self.loop.call_soon(self.answer, future, request)
         return future
+
+    def submit(self, request: InferRequest, reply: Reply, *received: object) -> Ticket:
+        return relay(self.infer(request), reply)
 
     def infer_stream(self, request: InferRequest) -> "FutureStream":
         return FutureStream(self.infer(request), request)

@@ -100,7 +100,7 @@ class Recorded(Call):
         super().__init__(method, b"")
         self.answers = []
 
-    def answer(self, result):
+    def done(self, result):
         self.answers.append(result)
 
     def refuse(self, error):

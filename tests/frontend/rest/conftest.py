@@ -14,8 +14,10 @@ from pyserver.errors import ServerError, invalid, not_found
 from pyserver.frontend.address import listen
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.server import RestServer, limits_of
+from pyserver.model.answer import relay
 from pyserver.observe.log import Log
 from pyserver.observe.traces import Traces
+from pyserver.payload import Reply, Ticket
 from pyserver.settings import Settings
 from pyserver.types import InferRequest, InferResponse, Tensor
 
@@ -68,7 +70,7 @@ class FakeDataPlane:
             raise invalid(f"requested model '{name}' is not available")
         return [{"name": name, "version": version}]
 
-    def infer(self, request: InferRequest) -> asyncio.Future[InferResponse]:
+    def infer(self, request: InferRequest, *received: object) -> asyncio.Future[InferResponse]:
         if self.error is not None:
             raise self.error
         self.requests.append(request)
@@ -78,6 +80,9 @@ class FakeDataPlane:
             future.set_result(self.echo(request))
         self.arrived.set()
         return future
+
+    def submit(self, request: InferRequest, reply: Reply, *received: object) -> Ticket:
+        return relay(self.infer(request), reply)
 
     def reserve(self, name: str, version: str, nbytes: int, header: int) -> None:
         """No memory of the model's own: bodies are received into ordinary memory."""

@@ -130,7 +130,7 @@ class Connection(Receiver):
             if exchange.written:
                 self.abort()
                 return
-        self._outbound.say(None, failure(error), None)
+        self._outbound.say(failure(error), None)
         self._outbound.flush()
 
     def _drop_body(self) -> None:
@@ -191,7 +191,7 @@ class Connection(Receiver):
         at the other end answers it with a reset.
         """
         queue, exchange = self._outbound.queue, self._exchange
-        head = queue[0][2] if queue else self._head
+        head = queue[0].head if queue else self._head
         if head is None or head.http_1_0 or self._outbound.paused or (exchange is not None and exchange.written):
             return
         self.write(CONTINUE)

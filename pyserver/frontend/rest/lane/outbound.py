@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from pyserver.errors import ErrorCode, ServerError
-from pyserver.frontend.rest.infer import Answer, failure, finish
+from pyserver.frontend.rest.infer import Answer
 from pyserver.frontend.rest.lane.answer import JOINED, connection_line, gathered, head_of
 from pyserver.frontend.rest.lane.head import Head
-from pyserver.types import InferRequest, InferResponse
+from pyserver.frontend.rest.lane.waiting import Waiting
+from pyserver.types import InferResponse
 
 if TYPE_CHECKING:
     from pyserver.frontend.rest.lane.server import LaneServer
-
-Waiting: TypeAlias = "tuple[asyncio.Future[InferResponse] | None, InferRequest | Answer, Head | None, float]"
-"""What is to be answered: the future of a request; or, without one, the answer itself. The head, None for what was no
-request; the monotonic time when it came, 0 where nobody logs it."""
 
 
 class Owner(Protocol):
@@ -39,7 +35,7 @@ class Owner(Protocol):
 class Outbound:
     """The answers over `transport`. `paused` says that the transport holds memory of ours, and takes no more."""
 
-    __slots__ = ("_held", "_lane", "_out", "_owner", "_transport", "paused", "queue")
+    __slots__ = ("_held", "_lane", "_out", "_owner", "_scheduled", "_transport", "paused", "queue")
 
     def __init__(self, owner: Owner, lane: LaneServer, transport: asyncio.Transport) -> None:
         # With marks of 0, pause_writing and resume_writing say exactly whether the transport holds memory of ours. TLS
@@ -52,61 +48,61 @@ class Outbound:
         self._held: list[InferResponse] = []
         self.queue: deque[Waiting] = deque()
         self.paused = False
+        self._scheduled = False  # to flush at the end of this turn of the loop
 
-    def say(
-        self, future: asyncio.Future[InferResponse] | None, request: InferRequest | Answer, head: Head | None
-    ) -> None:
-        """Answer when the turn comes, which may be now; then `flush` sends it."""
+    def expect(self, head: Head | None) -> Waiting:
+        """A place in the queue of answers for the one to the request of `head`."""
         lane = self._lane
-        now = 0.0 if lane.access_log is None else monotonic()
-        if future is not None and not future.done():
-            future.add_done_callback(self.ready)
-        elif not self.queue and not self.paused:
-            self._answer(future, request, head, now)
-            return
-        self.queue.append((future, request, head, now))
+        waiting = Waiting(self, head, 0.0 if lane.access_log is None else monotonic())
+        self.queue.append(waiting)
+        return waiting
 
-    def ready(self, _: object = None) -> None:
-        """Give all answers whose turn it is. Several futures done in one turn of the loop become one write."""
-        queue = self.queue
-        while queue and not self.paused:
-            future, request, head, started = queue[0]
-            if future is not None and not future.done():
-                break
-            queue.popleft()
-            self._answer(future, request, head, started)
+    def say(self, answer: Answer, head: Head | None) -> None:
+        """Answer when the turn comes, which may be now; then `flush` sends it."""
+        self.expect(head).outcome = answer
+        self.give()
+
+    def ready(self) -> None:
+        """Give and send all answers whose turn it is; with others to come, what comes in this turn of the loop is one
+        write.
+        """
+        self.give()
         if self._out:
-            self.flush()
+            if self.queue:
+                self._flush_soon()
+            else:
+                self.flush()
         self._owner.answered()
 
-    def _answer(
-        self,
-        future: asyncio.Future[InferResponse] | None,
-        request: InferRequest | Answer,
-        head: Head | None,
-        started: float,
-    ) -> None:
+    def give(self) -> None:
+        """Give all answers whose turn it is; `flush` sends them."""
+        queue = self.queue
+        while queue and not self.paused:
+            waiting = queue[0]
+            outcome = waiting.outcome
+            if outcome is None:
+                return
+            queue.popleft()
+            self._answer(waiting, outcome)
+
+    def _answer(self, waiting: Waiting, outcome: InferResponse | Answer) -> None:
         response: InferResponse | None = None
-        try:
-            if isinstance(request, Answer):
-                answer = request
-            else:
-                assert future is not None
-                let_go(request)
-                response = future.result()
-                answer = finish(request, response, None)
-        except asyncio.CancelledError:
-            answer = failure(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
-        except Exception as error:
-            answer = failure(error, "" if isinstance(request, Answer) else request.id)
+        if isinstance(outcome, Answer):
+            answer = outcome
+            waiting.let_go()
+        else:
+            response = outcome
+            answer = waiting.finished(outcome)
+        head = waiting.head
         keep = self._owner.persists(head)
         try:
             self._send(answer, connection_line(keep, head is not None and head.http_1_0))
         finally:
-            self._done_with(response)
+            if response is not None:
+                self._done_with(response)
         if self._lane.access_log is not None and head is not None:
-            asked = request.id if isinstance(request, InferRequest) else ""
-            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, started, asked)
+            asked = "" if waiting.request is None else waiting.request.id
+            self._lane.log_answer(self._owner.remote_ip, head, answer.status, answer.size, waiting.started, asked)
         if not keep:
             self._owner.linger()
 
@@ -119,10 +115,8 @@ class Outbound:
             self.flush()
             self._lane.write_buffers(self._transport, gathered(head, answer.buffers))
 
-    def _done_with(self, response: InferResponse | None) -> None:
+    def _done_with(self, response: InferResponse) -> None:
         """Release a response, as soon as the transport doesn't look into it any more."""
-        if response is None:
-            return
         if self.paused:
             self._held.append(response)
         else:
@@ -138,6 +132,15 @@ class Outbound:
         if out:
             self._out = []
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _flush_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._lane.loop.call_soon(self._flush_late)
+
+    def _flush_late(self) -> None:
+        self._scheduled = False
+        self.flush()
 
     def resume(self) -> None:
         """The transport holds no memory of ours any more."""
@@ -155,15 +158,5 @@ class Outbound:
         self._out.clear()
         self.resume()
         queue, self.queue = self.queue, deque()
-        for future, request, _, _ in queue:
-            if future is not None and isinstance(request, InferRequest):
-                if not future.cancel() and not future.cancelled() and future.exception() is None:
-                    future.result().release()
-                let_go(request)
-
-
-def let_go(request: InferRequest) -> None:
-    """Nobody waits for `request` any more: its body's memory is not needed for our sake."""
-    lease = request.lease
-    if lease is not None:
-        lease.release()
+        for waiting in queue:
+            waiting.abandon()

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyserver.errors import ServerError
-from pyserver.frontend.rest.infer import failure, start
+from pyserver.frontend.rest.infer import failure, now_if_traced, read
 from pyserver.frontend.rest.lane.answer import CONTINUE
 from pyserver.frontend.rest.lane.body import LARGE, Body, GatheredBody, PlacedBody, StreamedBody, ordinary_memory
 from pyserver.frontend.rest.lane.exchange import Exchange
@@ -210,7 +210,7 @@ class Receiver(asyncio.BufferedProtocol):
         except ServerError as error:
             if head.expects_continue or not head.keep_alive:
                 raise
-            self._outbound.say(None, failure(error), head)
+            self._outbound.say(failure(error), head)
             return StreamedBody(head, self._limits, None)
         if head.chunked:
             return GatheredBody(self._limits)
@@ -240,16 +240,19 @@ class Receiver(asyncio.BufferedProtocol):
             self._busy = self._ending = True
 
     def _infer(self, head: Head, body: Buffer, lease: Lease | None) -> None:
-        outbound = self._outbound
+        outbound, data_plane = self._outbound, self._data_plane
         assert head.infer is not None
+        waiting = outbound.expect(head)
         try:
-            request, future = start(
-                self._data_plane, head.model_name, head.model_version, head.infer, body, lease, self._limits
+            began = now_if_traced(data_plane)
+            request = waiting.request = read(
+                data_plane, head.model_name, head.model_version, head.infer, body, lease, self._limits
             )
+            received = (began, now_if_traced(data_plane)) if began else ()
+            waiting.asked(data_plane.submit(request, waiting, "HTTP", received))
         except Exception as error:
-            outbound.say(None, failure(error), head)
-        else:
-            outbound.say(future, request, head)
+            waiting.outcome = failure(error)
+            outbound.give()
         if len(outbound.queue) >= self._limits.max_pipelined:
             self._busy = True
 

@@ -52,6 +52,7 @@ async def test_gone_just_after_the_answer_was_decided(wire: Any, plane: Any, too
     assert plane.leases == 1
     wired.lose()
     plane.drop_cancelled()
+    await settle()
     assert plane.leases == 0
 
 
