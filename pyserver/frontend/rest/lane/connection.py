@@ -235,6 +235,8 @@ class Connection(Receiver):
 
     def check_time(self, now: float) -> None:
         """Called about once a second with the loop's time: end what takes too long."""
+        if self._lost:
+            return
         phase, moved = self._phase()
         timeout = self._watch.look(now, phase, self._count, moved, self._limits)
         if timeout is None:

@@ -33,6 +33,8 @@ _MAX_HEADS = 1024
 _MAX_REMEMBERED = 2048
 _BEATS = 8
 """The connections are looked at in so many groups, one after another, each once a second."""
+_LOOKS = 50
+"""So many of them in one turn of the loop: with thousands of idle connections nobody waits for all to be looked at."""
 _BEYOND = 64
 """How many connections over the limit may be open just to be told so."""
 
@@ -210,9 +212,16 @@ class LaneServer:
     def _tick(self) -> None:
         self._timer = self.loop.call_later(1 / _BEATS, self._tick)
         self._beat = (self._beat + 1) % _BEATS
+        self._look_at(list(self._groups[self._beat]))
+
+    def _look_at(self, waiting: list[Connection]) -> None:
+        """Look at some, and at the others after whatever else has come by then."""
         now = self.loop.time()
-        for connection in list(self._groups[self._beat]):
+        for connection in waiting[-_LOOKS:]:
             connection.check_time(now)
+        del waiting[-_LOOKS:]
+        if waiting:
+            self.loop.call_soon(self._look_at, waiting)
 
     def check_time(self, now: float) -> None:
         """Look at every connection as if it were `now` (the loop's time, seconds)."""
