@@ -18,6 +18,9 @@ from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.extension.infer import Limits
+from pyserver.extension.regions import Regions
+from pyserver.frontend.address import is_loopback
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.instance.process import show_all_stacks
@@ -64,6 +67,19 @@ class Front(Protocol):
         """Answer what was accepted, for `timeout` seconds at most, then close everything."""
 
 
+class Watcher(Protocol):
+    """Who shows people how a server starts."""
+
+    def starting(self, server: Server) -> None:
+        """Its models are about to load."""
+
+    def started(self, server: Server) -> None:
+        """It is ready."""
+
+    def ended(self) -> None:
+        """It goes, perhaps before it was ready."""
+
+
 class Server:
     """One server on the running loop: `start`, serve until a signal, `stop`."""
 
@@ -74,25 +90,27 @@ class Server:
         if startup.setting.trace_mode == "opentelemetry":
             sink = OpenTelemetrySink(startup.exporter, startup.resource)
         self._traces = Traces(startup, sink)
-        self._registry = Registry()
+        self.registry = Registry()
         kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
         self._fork_servers = ForkServers() if settings.fork_stubs else None
         metrics = CustomMetrics()
+        self._regions = Regions(_shares_memory(settings), settings.client_shm_prefix)
         self.data_plane = DataPlane(
-            self._registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces
-        )
-        services = ModelServices(self._registry, metrics, self._traces)
+            self.registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces,
+            self._regions, Limits(settings.http_max_body_size, settings.max_classification_size),
+        )  # fmt: skip
+        services = ModelServices(self.registry, metrics, self._traces)
         _obeyed(self.data_plane.log, services.log_levels)
         self.control_plane = services.control_plane = ControlPlane(
-            self._registry,
+            self.registry,
             ModelRepository(settings.repositories),
             Loader(settings, time.monotonic_ns, services, self._cache, self._fork_servers),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
             upload_limit=settings.max_load_size,
         )
-        self._fronts: list[Front] = []
+        self.fronts: list[Front] = []
         self._polling: asyncio.Task[None] | None = None
         self._warming: asyncio.Future[object] | None = None
 
@@ -133,7 +151,7 @@ class Server:
             except (OSError, ServerError) as error:
                 log.error("failed to start %s at %s: %s", front.title, front.address, error)
                 return False
-            self._fronts.append(front)
+            self.fronts.append(front)
             log.info("Started %s at %s:%d", front.title, front.address, front.port)
         return True
 
@@ -147,10 +165,11 @@ class Server:
         self.control_plane.cancel_loads()
         if settings.drain_grace_secs:
             await asyncio.sleep(settings.drain_grace_secs)
-        for front in self._fronts:
+        for front in self.fronts:
             front.stop_accepting()
-        await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self._fronts))
+        await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self.fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        self._regions.close()
         if self._fork_servers is not None:
             self._fork_servers.close()
         if self._cache is not None:
@@ -194,19 +213,27 @@ class Server:
         return fronts
 
 
-def serve(settings: Settings, log: Log | None = None) -> int:
+def _shares_memory(settings: Settings) -> bool:
+    """Whether clients may register shared memory: unless told otherwise, where all of them are on this host."""
+    if settings.allow_client_shm != "auto":
+        return settings.allow_client_shm == "true"
+    opened = [(settings.allow_http, settings.http_address), (settings.allow_grpc, settings.grpc_address)]
+    return all(is_loopback(address) for allowed, address in opened if allowed)
+
+
+def serve(settings: Settings, log: Log | None = None, watcher: Watcher | None = None) -> int:
     """Run a server until SIGINT or SIGTERM; the exit status is 0 if it started and ended in order."""
     heap.keep(HEAP_BLOCKS, HEAP_KEPT)
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(settings, log))
+        return loop.run_until_complete(_run(settings, log, watcher))
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
-async def _run(settings: Settings, shown: Log | None) -> int:
+async def _run(settings: Settings, shown: Log | None, watcher: Watcher | None) -> int:
     loop = asyncio.get_running_loop()
     _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
@@ -217,11 +244,15 @@ async def _run(settings: Settings, shown: Log | None) -> int:
     except ServerError as error:
         log.error("%s", error.message)
         return 1
+    if watcher is not None:
+        watcher.starting(server)
     starting = loop.create_task(server.start())
     waiting = loop.create_task(signalled.wait())
     await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         if started := starting.result():
+            if watcher is not None:
+                watcher.started(server)
             log.info("ready: %s", settings.id)
             await waiting
     else:
@@ -231,6 +262,8 @@ async def _run(settings: Settings, shown: Log | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _second_signal)
     waiting.cancel()
+    if watcher is not None:
+        watcher.ended()
     await server.stop()
     return 0 if started else 1
 

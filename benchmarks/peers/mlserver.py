@@ -1,4 +1,4 @@
-"""MLServer, in an environment of its own: one identity runtime, one worker process beside the server."""
+"""MLServer, in an environment of its own: identity runtimes, one worker process beside the server."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tools.triton import free_ports
 
 REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22"]
 RUNTIME = """
+import time
+
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceResponse
@@ -24,11 +26,23 @@ class Identity(MLModel):
         codec = StringCodec if given.datatype == "BYTES" else NumpyCodec
         output = codec.encode_output("OUTPUT", codec.decode_input(given))
         return InferenceResponse(model_name=self.name, outputs=[output])
+
+
+class Slow(Identity):
+    async def predict(self, payload):
+        time.sleep(0.005)  # as benchmarks/models/batch_fp32: however many rows are asked for together
+        return await super().predict(payload)
 """
+BATCHES = {"max_batch_size": 64, "max_batch_time": 0.002}
+SETTINGS: dict[str, dict[str, object]] = {
+    "identity_fp32": {"implementation": "runtime.Identity"},
+    "identity_bytes": {"implementation": "runtime.Identity"},
+    "batch_fp32": {"implementation": "runtime.Slow", **BATCHES},
+}
 
 
 class MLServer(ForeignProcess):
-    """`mlserver start` on a folder with the two identity models."""
+    """`mlserver start` on a folder with its models."""
 
     def __init__(self, folder: Path) -> None:
         home = environment("mlserver", REQUIREMENTS)
@@ -37,11 +51,10 @@ class MLServer(ForeignProcess):
         settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
         settings |= {"parallel_workers": 1, "debug": False, "use_structured_logging": False}
         settings |= {"grpc_max_message_length": 256 << 20}
-        for name in ("identity_fp32", "identity_bytes"):
+        for name, model in SETTINGS.items():
             (folder / name).mkdir()
             (folder / name / "runtime.py").write_text(RUNTIME)
-            model = {"name": name, "implementation": "runtime.Identity"}
-            (folder / name / "model-settings.json").write_text(json.dumps(model))
+            (folder / name / "model-settings.json").write_text(json.dumps({"name": name, **model}))
         (folder / "settings.json").write_text(json.dumps(settings))
         super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver")
 

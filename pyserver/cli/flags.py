@@ -13,7 +13,9 @@ from pyserver.cache import config as cache_config
 from pyserver.cli import foreign, sources
 from pyserver.cli.help import text as help_text
 from pyserver.errors import ServerError
-from pyserver.observe import trace_settings
+from pyserver.observe import metrics_config, trace_settings
+from pyserver.protocol import restricted
+from pyserver.protocol.forwarding import forwarding
 from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
 
@@ -52,6 +54,11 @@ def checked(fields: Mapping[str, Any]) -> Settings:
     cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
     parse_resources(settings.rate_limit_resource)
     trace_settings.from_flags(settings)
+    metrics_config.parse(settings.metrics_config)
+    restricted.parse_http(settings.http_restricted_api)
+    restricted.parse_grpc(settings.grpc_restricted_protocol)
+    forwarding(settings.http_header_forward_pattern)
+    forwarding(settings.grpc_header_forward_pattern)
     return settings
 
 

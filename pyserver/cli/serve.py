@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from pyserver.cli.flags import parse
@@ -11,6 +12,10 @@ def main(arguments: Sequence[str]) -> int:
     """Serve as `arguments` say; the exit status."""
     settings = parse(arguments)
     from pyserver.cli.log import configure
+    from pyserver.cli.screen import Lines, Screen
     from pyserver.server import serve
 
-    return serve(settings, configure(settings))
+    if not sys.stderr.isatty():
+        return serve(settings, configure(settings), Lines(settings))
+    screen = Screen(settings, sys.stderr)
+    return serve(settings, configure(settings, None if settings.log_file else screen.handler), screen)

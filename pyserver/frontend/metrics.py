@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from itertools import starmap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tornado.web import Application, ErrorHandler, RequestHandler
 
+from pyserver.frontend.host import GpuWatch, Host, resident
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from pyserver.observe import metrics_config
+from pyserver.observe.metrics_config import MetricsConfig
 from pyserver.protocol import custom_metrics
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     CachedSample,
     CacheSample,
-    HostSample,
+    InstanceSample,
     ModelSample,
-    parse_cpu,
-    parse_memory,
     render,
 )
+from pyserver.protocol.metrics_latency import LatencySample, SummarySample
 from pyserver.settings import Settings
-from pyserver.types import Clock
 
 if TYPE_CHECKING:
     from pyserver.cache.cache import Counters
     from pyserver.dataplane import DataPlane
+    from pyserver.model.latencies import Latencies
     from pyserver.model.model import Model
 
-PROC = Path("/proc")
 LIMITS = Limits(max_body_size=0, max_header_size=16 * 1024, max_connections=256, idle_timeout=300.0)
 """A scrape is a small GET; a few clients make them."""
-
-
-class Host:
-    """CPU and memory of the machine, read at most once an interval: utilization is what the last interval saw."""
-
-    def __init__(self, interval_ms: int = 2000, clock: Clock = time.monotonic_ns, proc: Path = PROC) -> None:
-        self._interval_ns = interval_ms * 1_000_000
-        self._clock = clock
-        self._proc = proc
-        self._read_ns = clock()
-        self._busy, self._all = parse_cpu((proc / "stat").read_text())
-        self._last = HostSample(0.0, *parse_memory((proc / "meminfo").read_text()))
-
-    def sample(self) -> HostSample:
-        """The newest sample; zero utilization before the first interval is over."""
-        now = self._clock()
-        if now - self._read_ns >= self._interval_ns:
-            busy, total = parse_cpu((self._proc / "stat").read_text())
-            share = (busy - self._busy) / max(1, total - self._all)
-            self._last = HostSample(round(share, 4), *parse_memory((self._proc / "meminfo").read_text()))
-            self._read_ns, self._busy, self._all = now, busy, total
-        return self._last
 
 
 class MetricsServer:
@@ -64,9 +42,9 @@ class MetricsServer:
 
     def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
         self.address = settings.metrics_address or settings.http_address
-        application = _application(data_plane, Host())
+        self._page = Page(data_plane, settings)
         self._lane = LaneServer(
-            application, data_plane, self.address, settings.metrics_port, LIMITS, divert=lambda head: True
+            _application(self._page), data_plane, self.address, settings.metrics_port, LIMITS, divert=lambda head: True
         )
 
     @property
@@ -86,7 +64,30 @@ class MetricsServer:
         await self._lane.drain(0)
 
 
-def sample(name: str, version: int, model: Model) -> ModelSample:
+class Page:
+    """What the settings want to be seen, put together anew for whoever asks."""
+
+    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
+        self._data_plane = data_plane
+        self._config = metrics_config.parse(settings.metrics_config)
+        self._host = Host(settings.metrics_interval_ms) if settings.allow_cpu_metrics else None
+        self._gpus = GpuWatch(settings.metrics_interval_ms) if settings.allow_gpu_metrics else None
+
+    async def text(self) -> bytes:
+        """All families."""
+        cache = self._data_plane.cache()
+        gpus = self._gpus is not None and self._gpus.any
+        page = render(
+            [sample(*each, self._config) for each in self._data_plane.models()],
+            None if self._host is None else self._host.sample(),
+            None if cache is None else cache_sample(cache),
+            await asyncio.to_thread(self._gpus.samples) if self._gpus is not None and gpus else (),
+            self._config.counter_latencies,
+        )
+        return page + custom_metrics.render(self._data_plane.custom_metrics())
+
+
+def sample(name: str, version: int, model: Model, config: MetricsConfig) -> ModelSample:
     """What the metrics say of one model version."""
     counted = model.statistics
     return ModelSample(
@@ -104,11 +105,31 @@ def sample(name: str, version: int, model: Model) -> ModelSample:
         pending=model.scheduler.waiting,
         pending_bytes=model.scheduler.waiting_bytes,
         load_seconds=model.load_seconds,
+        running=model.scheduler.running,
+        memory_used=0 if model.memory is None else model.memory.arena.used,
+        instances=[
+            InstanceSample(place.spec.name, place.restarts, resident(place.instance.pid)) for place in model.supervisors
+        ],
+        latencies=None if model.latencies is None else latency_sample(model.latencies, config),
         tags=dict(model.config.metric_tags),
         cached=None
         if model.cached is None
         else CachedSample(counted.hits, counted.hit_ns, counted.misses, counted.miss_ns),
     )
+
+
+def latency_sample(measured: Latencies, config: MetricsConfig) -> LatencySample:
+    """What the metrics say of the latencies of single requests."""
+    now = time.monotonic_ns()
+    wanted = [quantile for quantile, _ in config.summary_quantiles]
+    found = {**measured.summaries, "cache_hit": measured.hits, "cache_miss": measured.misses}
+    summaries = {
+        part: SummarySample(kept.count, kept.sum, list(zip(wanted, kept.quantiles(wanted, now), strict=True)))
+        for part, kept in found.items()
+        if kept is not None
+    }
+    first = measured.first_response
+    return LatencySample(summaries, None if first is None else (first.buckets, (*first.counts, first.sum)))
 
 
 def cache_sample(counted: Counters) -> CacheSample:
@@ -126,19 +147,15 @@ def cache_sample(counted: Counters) -> CacheSample:
 
 
 class _Metrics(RequestHandler):
-    def initialize(self, data_plane: DataPlane, host: Host) -> None:
-        self._data_plane = data_plane
-        self._host = host
+    def initialize(self, page: Page) -> None:
+        self._page = page
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
 
-    def get(self) -> None:
+    async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
-        cache = self._data_plane.cache()
-        models = starmap(sample, self._data_plane.models())
-        self.write(render(models, self._host.sample(), None if cache is None else cache_sample(cache)))
-        self.write(custom_metrics.render(self._data_plane.custom_metrics()))
+        self.finish(await self._page.text())
 
 
 class _NotFound(ErrorHandler):
@@ -150,9 +167,9 @@ class _NotFound(ErrorHandler):
         self.finish(f"{status_code}: only /metrics is here\n")
 
 
-def _application(data_plane: DataPlane, host: Host) -> Application:
+def _application(page: Page) -> Application:
     return Application(
-        [("/metrics", _Metrics, {"data_plane": data_plane, "host": host})],
+        [("/metrics", _Metrics, {"page": page})],
         default_handler_class=_NotFound,
         default_handler_args={"status_code": 404},
         log_function=lambda handler: None,

@@ -63,6 +63,7 @@ class Instance(Dispatcher):
         self.state = State.SPAWNED
         self.reason = ""
         self.on_change = on_change
+        self.python = ""
         self.calls: Calls | None = None
         self._services: Services = services or NoServices()
         self._limit: ExecutionLimit | None = None
@@ -125,7 +126,8 @@ class Instance(Dispatcher):
             hello = await self._answer_of(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
-            log.info("%s: process %d, Python %s", self.name, self.pid, escaped(str(hello.get("python"))[:40]))
+            self.python = escaped(str(hello.get("python"))[:40])
+            log.info("%s: process %d, Python %s", self.name, self.pid, self.python)
             self._tell_levels()
             self._services.log_levels.tell(self._tell_levels)
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pyserver.core.batch import gather
 from pyserver.core.tensor import address, itemsize
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.ipc.messages import Windows
@@ -52,11 +53,30 @@ def place_one(memory: RequestMemory, request: InferRequest) -> tuple[int, Window
 
 def place_all(memory: RequestMemory, requests: Sequence[InferRequest]) -> Placed:
     """Copy what is not in the arena already: all requests' values of one input adjacent, then those of the next."""
+    blocks = [_block(memory, request) for request in requests]
+    only = {request.inputs[0].name if len(request.inputs) == 1 else "" for request in requests}
+    if len(only) == 1 and "" not in only and not any(blocks):
+        return _place_column(memory, [request.inputs[0].data for request in requests])
+    return _place_columns(memory, requests, blocks)
+
+
+def _place_column(memory: RequestMemory, rows: Sequence[Buffer]) -> Placed:
+    """Most batches: one input, and none of it was received in place."""
+    windows: list[Windows] = []
+    total = 0
+    for row in rows:
+        windows.append((total, len(row)))
+        total += len(row)
+    offset = memory.arena.allocate(total)
+    gather(memory.view, offset, rows)
+    return Placed(offset, [(offset + start, size) for start, size in windows], [])
+
+
+def _place_columns(memory: RequestMemory, requests: Sequence[InferRequest], blocks: list[Block | None]) -> Placed:
     columns: dict[str, list[tuple[int, int]]] = {}
     for row, request in enumerate(requests):
         for position, tensor in enumerate(request.inputs):
             columns.setdefault(tensor.name, []).append((row, position))
-    blocks = [_block(memory, request) for request in requests]
     windows = [[0] * (2 * len(request.inputs)) for request in requests]
     copies: list[tuple[list[int], int, int, Buffer]] = []
     total = 0

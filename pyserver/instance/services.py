@@ -15,8 +15,11 @@ class Responses(Protocol):
     """The responses to a call: a `pyserver.model.stream.Stream`, seen from below."""
 
     model: Any
-    pending: Pending
     ended: bool
+
+    @property
+    def waits_for(self) -> Pending | None:
+        """The request that its next response is an answer to; None if there is none, or none yet."""
 
     def listen(self, listener: Callable[[Any], None]) -> None:
         """Have `listener` called with each (response, final)."""

@@ -120,6 +120,7 @@ _TENSOR = struct.Struct("<HBB")
 # By number of tensors: a whole EXECUTE of one request, RESPONSE, or ANSWERED, up to its layout.
 _PREPARED = 17
 _WINDOWS = [struct.Struct(f"<{2 * count}Q") for count in range(_PREPARED)]
+_REQUEST_WINDOWS = [struct.Struct(f"<QIIII{2 * count}Q") for count in range(_PREPARED)]
 _EXECUTE_ONE = [struct.Struct(f"<IIQI4xQIIII{2 * count}Q") for count in range(_PREPARED)]
 _RESPONSE_RECORD = [struct.Struct(f"<IIQBBHII4x{2 * count}Q") for count in range(_PREPARED)]
 _ANSWERED_RECORD = [struct.Struct(f"<IIQQQQQQII{2 * count}Q") for count in range(_PREPARED)]
@@ -295,10 +296,12 @@ def pack_execute(payload: int, requests: Sequence[Request]) -> bytes:
     """An EXECUTE record."""
     parts = [_EXECUTE.pack(payload, len(requests))]
     for key, slot, layout, windows, extras in requests:
-        parts.append(_REQUEST.pack(key, slot, len(windows) >> 1, len(layout), len(extras)))
-        parts.append(struct.pack(f"<{len(windows)}Q", *windows))
+        count = len(windows) >> 1
+        prepared = _REQUEST_WINDOWS[count] if count < _PREPARED else struct.Struct(f"<QIIII{2 * count}Q")
+        parts.append(prepared.pack(key, slot, count, len(layout), len(extras), *windows))
         parts.append(layout)
-        parts.append(extras)
+        if extras:
+            parts.append(extras)
     return record(EXECUTE, b"".join(parts))
 
 

@@ -13,7 +13,9 @@ from pyserver.cache.cache import Cache
 from pyserver.cache.entry import Entry
 from pyserver.cache.key import key_of
 from pyserver.errors import ServerError
+from pyserver.model.answer import Answer
 from pyserver.model.statistics import Statistics
+from pyserver.payload import Pending
 from pyserver.types import Clock, InferRequest, InferResponse
 
 Compute = Callable[[InferRequest, int], "asyncio.Future[InferResponse]"]
@@ -24,6 +26,12 @@ class CachedAnswer(asyncio.Future[InferResponse]):
     """The answer, found or computed. `computing` is the model's own future, once there is one."""
 
     computing: asyncio.Future[InferResponse] | None = None
+
+    @property
+    def pending(self) -> Pending | None:
+        """The request that is being computed, if one is."""
+        ticket = self.computing.ticket if isinstance(self.computing, Answer) else None
+        return ticket if isinstance(ticket, Pending) else None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """As any future's; what is being computed is cancelled too."""

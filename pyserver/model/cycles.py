@@ -41,13 +41,14 @@ def _instance_stuck(instance: Instance, path: tuple[Instance, ...]) -> list[str]
 
 
 def _stream_stuck(stream: Responses, path: tuple[Instance, ...]) -> list[str]:
-    payload = stream.pending.payload
     if stream.ended:
         return []
+    pending = stream.waits_for
+    payload = pending.payload if pending is not None else None
     if payload is None or payload.executor is None:
         return _model_stuck(stream.model, path)
     if stream.model.waits_for(None):
-        return _any_stuck(stream.model, stream.model.waits_for(stream.pending), path)
+        return _any_stuck(stream.model, stream.model.waits_for(pending), path)
     return _instance_stuck(payload.executor, path)  # type: ignore[arg-type]
 
 

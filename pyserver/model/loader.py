@@ -23,6 +23,7 @@ from pyserver.instance.services import Services
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.ensemble.ensemble import Ensemble
+from pyserver.model.labels import read_labels
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.model.plan import Plan
@@ -30,6 +31,7 @@ from pyserver.model.seats import make_seats
 from pyserver.model.sequencing import read_initial_states
 from pyserver.model.signature import Signature
 from pyserver.model.warmup import Samples, WarmUp
+from pyserver.observe import metrics_config
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import complete, devices, document, fingerprint, validate, versions
 from pyserver.repository import config as configs
@@ -74,6 +76,8 @@ class Loader:
         if settings.rate_limit != "off":
             self._limiter = RateLimiter(parse_resources(settings.rate_limit_resource))
         self._launch = Launch(settings)
+        wanted = metrics_config.parse(settings.metrics_config)
+        self._metrics = wanted if wanted.summary_latencies or wanted.histogram_latencies else None
 
     async def plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
         """Read what `folder` says; `override` (JSON) stands in for its config.pbtxt.
@@ -84,13 +88,17 @@ class Loader:
 
     async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        labels = await self._in_thread(read_labels, plan.folder.path, plan.config)
         if plan.config.platform == ENSEMBLE:
             models: list[Model] = [self._ensemble(plan, version) for version in plan.versions]
         else:
             models = await self._equip_and_start(plan, report)
         for model in models:
+            model.labels = labels
             if self._cache is not None and model.config.response_cache.enable:
                 model.cache_with(self._cache)
+            if self._metrics is not None:
+                model.measure(self._metrics)
         return models
 
     def _ensemble(self, plan: Plan, version: int) -> Ensemble:

@@ -15,6 +15,7 @@ from pyserver.instance.supervisor import Supervisor
 from pyserver.model import tracing
 from pyserver.model.answer import Answer, Restored, relay
 from pyserver.model.cached import CachedModel
+from pyserver.model.latencies import Latencies, LatencyObserver, latencies_of
 from pyserver.model.scheduling import make_scheduler
 from pyserver.model.seats import USUAL, Seat
 from pyserver.model.signature import Signature
@@ -22,6 +23,7 @@ from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.model.tracing import TracingObserver
+from pyserver.observe.metrics_config import MetricsConfig
 from pyserver.payload import Executor, Pending, Reply, Ticket
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
@@ -42,8 +44,8 @@ class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
     `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `memory` is None for a
-    model without instances. `calls` are the names of other models that it is known to call, `users` the models,
-    ensembles, that send it requests of their own.
+    model without instances. `labels` are those of the classes of each output that has any. `calls` are the names of
+    other models that it is known to call, `users` the models, ensembles, that send it requests of their own.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class Model:
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
+        self.latencies: Latencies | None = None
         self._traced: TracingObserver | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
         self.memory = memory
         self.calls: set[str] = set()
+        self.labels: Mapping[str, Sequence[str]] = {}
         self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._signature = Signature.of(name, config)
         self.seats = dict(seats or {})
@@ -139,10 +143,17 @@ class Model:
         self.statistics.touch()
         return pending
 
+    def measure(self, wanted: MetricsConfig) -> None:
+        """Keep the latencies of single requests, as far as they are `wanted`."""
+        self.latencies = latencies_of(self.config, wanted, self.cached is not None)
+        self.statistics.latencies = self.latencies
+        if self.latencies is not None and self.latencies.summaries:
+            self.scheduler.observer = LatencyObserver(self.scheduler.observer, self.latencies)
+
     def watch_traces(self) -> None:
         """From now on requests may be traced: their traces hear of what the scheduler does."""
         if self._traced is None:
-            self._traced = self.scheduler.observer = TracingObserver(self.statistics)
+            self._traced = self.scheduler.observer = TracingObserver(self.scheduler.observer)
 
     @property
     def identity(self) -> str:
@@ -150,7 +161,7 @@ class Model:
         return self.config_json
 
     def cache_with(self, cache: Cache) -> None:
-        """Look requests up in `cache` before they are scheduled; streams are not looked up."""
+        """Look requests up in `cache` before they are scheduled. Not for models that give any number of responses."""
         self.cached = CachedModel(cache, self.name, self.version, self.statistics, self.infer, self._clock)
         self.cached.renew(self.identity)
 
@@ -164,13 +175,21 @@ class Model:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
         rows = self._signature.check(request)
         stream = Stream(self)
+        if self.cached is not None:
+            self.streams.add(stream)
+            future = self.cached.infer(request, rows)
+            if request.trace is not None:
+                tracing.follow(request.trace, future, "")
+            stream.follow(future, request.id)
+            return stream
         nbytes = sum(len(tensor.data) for tensor in request.inputs)
-        stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
+        pending = stream.pending = Pending(request, stream, self._clock(), rows, nbytes)
         self.streams.add(stream)
         try:
-            self.scheduler.submit(stream.pending)
+            self.scheduler.submit(pending)
         except BaseException:
             self.streams.discard(stream)
+            stream.pending = None
             raise
         self.statistics.touch()
         return stream
@@ -179,10 +198,12 @@ class Model:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""
         if self._signature.reshapes:
             self._signature.restore(response.outputs)
+        pending = stream.pending
+        assert pending is not None, "there is one until the last response"
         if self.decoupled:
-            self.statistics.streamed(stream.count, stream.pending, response, final, self._clock())
+            self.statistics.streamed(stream.count, pending, response, final, self._clock())
         stream.count += 1
-        trace = stream.pending.request.trace
+        trace = pending.request.trace
         if trace is not None:
             tracing.streamed(trace, response, final)
         if final:
@@ -191,7 +212,10 @@ class Model:
     def abandon(self, stream: Stream) -> None:
         """Nobody reads `stream` any more."""
         self.streams.discard(stream)
-        self.scheduler.cancel(stream.pending)
+        if stream.followed is not None:
+            stream.followed.cancel()
+        elif stream.pending is not None:
+            self.scheduler.cancel(stream.pending)
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""

@@ -9,6 +9,7 @@ from pyserver.errors import invalid
 from pyserver.model.sequencing import make_controls, make_states, sequence_policy
 from pyserver.scheduler.direct import DirectScheduler
 from pyserver.scheduler.dynamic import BatchKey, DynamicScheduler
+from pyserver.scheduler.ensemble import EnsembleScheduler
 from pyserver.scheduler.policy import MICROSECOND, BatchPolicy, Limits, Priorities, QueuePolicy
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
@@ -36,6 +37,8 @@ def make_scheduler(
         policy = sequence_policy(config)
         key = batch_key(config)
         return SequenceScheduler(name, queue, clock, call_at, observer, policy, key, make_controls(config), states)
+    if config.HasField("ensemble_scheduling"):
+        return EnsembleScheduler(name, RequestQueue(name, limits, unless_said(limits)), clock, call_at, observer)
     if not config.HasField("dynamic_batching") or not config.max_batch_size:
         return DirectScheduler(name, RequestQueue(name, limits, unless_said(limits)), clock, call_at, observer)
     batching = config.dynamic_batching

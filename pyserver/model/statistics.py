@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pyserver.model.latencies import Latencies
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.types import InferResponse
 
@@ -18,7 +19,7 @@ class Statistics:
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
-        self.last_inference_ms = 0
+        self._touched = 0.0
         self.inference_count = 0
         self.execution_count = 0
         self.success = self.success_ns = 0
@@ -27,6 +28,7 @@ class Statistics:
         self.hits = self.hit_ns = self.misses = self.miss_ns = 0
         self.failures = dict.fromkeys(REASONS, 0)
         self.batches: dict[int, list[int]] = {}
+        self.latencies: Latencies | None = None
 
     def executed(self, payload: Payload, timing: Timing, now_ns: int) -> None:
         """Each request of a batch took as long as the whole batch; only those that succeeded count in durations.
@@ -47,7 +49,7 @@ class Statistics:
             self.inference_count += pending.rows
             arrived = pending.arrived_ns
             self.success_ns += now_ns - arrived
-            self.queue_ns += max(0, started - arrived)
+            self.queue_ns += started - arrived if started > arrived else 0
             self.input_ns += input_ns
             self.infer_ns += infer_ns
             self.output_ns += output_ns
@@ -69,6 +71,8 @@ class Statistics:
 
     def cache_hit(self, lookup_ns: int) -> None:
         """A request was answered from the cache: a success that never queued and never ran."""
+        if self.latencies is not None and self.latencies.hits is not None:
+            self.latencies.hits.observe(lookup_ns / 1000, time.monotonic_ns())
         self.hits += 1
         self.hit_ns += lookup_ns
         self.success += 1
@@ -77,6 +81,8 @@ class Statistics:
 
     def cache_missed(self, lookup_ns: int) -> None:
         """A request was not found in the cache, and goes on."""
+        if self.latencies is not None and self.latencies.misses is not None:
+            self.latencies.misses.observe(lookup_ns / 1000, time.monotonic_ns())
         self.misses += 1
         self.miss_ns += lookup_ns
 
@@ -89,7 +95,12 @@ class Statistics:
 
     def touch(self) -> None:
         """A request was accepted: remember when (milliseconds since the epoch)."""
-        self.last_inference_ms = int(self._wall_clock() * 1000)
+        self._touched = self._wall_clock()
+
+    @property
+    def last_inference_ms(self) -> int:
+        """When a request was last accepted, in milliseconds since the epoch; 0 for never."""
+        return int(self._touched * 1000)
 
     def document(self) -> dict[str, Any]:
         """The statistics in the V2 statistics extension's JSON shape, without the model's name and version."""

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyserver.errors import ServerError
+from pyserver.errors import ErrorCode, ServerError, internal
+from pyserver.model.cached import CachedAnswer
 from pyserver.payload import Pending
 from pyserver.types import InferResponse
 
@@ -27,12 +28,13 @@ class Stream:
 
     It holds as much as the model may have sent and not had read (`pyserver.stub.streaming.WINDOW`): a response counts
     as read when it is released. `cancel` says that nobody reads on; what has come and what comes is then released.
-    `ended` turns true with the last response.
+    `ended` turns true with the last response. `pending` is its request until then, None where the cache has it.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.pending: Pending
+        self.pending: Pending | None = None
+        self.followed: asyncio.Future[InferResponse] | None = None
         self.ended = False
         self.cancelled = False
         self.count = 0
@@ -40,6 +42,32 @@ class Stream:
         self._listener: Callable[[Item], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._read_last = False
+
+    def follow(self, future: asyncio.Future[InferResponse], request_id: str) -> None:
+        """Its only response is that of `future`, from the cache or not; cancelling the stream cancels the future."""
+        self.followed = future
+        future.add_done_callback(lambda done: self._followed(done, request_id))
+
+    def _followed(self, future: asyncio.Future[InferResponse], request_id: str) -> None:
+        self.model.streams.discard(self)
+        if future.cancelled():
+            self._refuse(ServerError(ErrorCode.CANCELLED, "the request was cancelled"), request_id)
+        elif (error := future.exception()) is not None:
+            found = error if isinstance(error, ServerError) else internal(f"unexpected error: {error!r}")
+            self._refuse(found, request_id)
+        else:
+            self._pass(future.result(), True)
+
+    def _refuse(self, error: ServerError, request_id: str) -> None:
+        model = self.model
+        self._pass(InferResponse(model.name, str(model.version), request_id, error=error), True)
+
+    @property
+    def waits_for(self) -> Pending | None:
+        """The request that its next response is an answer to; None if there is none, or none yet."""
+        if isinstance(self.followed, CachedAnswer):
+            return self.followed.pending
+        return self.pending
 
     def listen(self, listener: Callable[[Item], None]) -> None:
         """Have `listener` called with every item, those that have come at once."""
@@ -80,6 +108,11 @@ class Stream:
         """Take a response."""
         self.model.streamed(self, response, final)
         if final:
+            self.pending = None
+        self._pass(response, final)
+
+    def _pass(self, response: InferResponse, final: bool) -> None:
+        if final:
             self.ended = True
         if self.cancelled:
             response.release()
@@ -94,7 +127,8 @@ class Stream:
     def fail(self, error: ServerError) -> None:
         """Take the error that ends it."""
         model = self.model
-        self.answer(InferResponse(model.name, str(model.version), self.pending.request.id, error=error), True)
+        request_id = self.pending.request.id if self.pending is not None else ""
+        self.answer(InferResponse(model.name, str(model.version), request_id, error=error), True)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

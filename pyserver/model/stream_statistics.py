@@ -41,6 +41,8 @@ class StreamStatistics(Statistics):
     def streamed(self, index: int, pending: Pending, response: InferResponse, final: bool, now_ns: int) -> None:
         """Response number `index` of a stream has come."""
         took = now_ns - pending.arrived_ns
+        if not index and self.latencies is not None and self.latencies.first_response is not None:
+            self.latencies.first_response.observe(took / 1e6)
         kind = "fail" if response.error else "empty_response" if response.empty else "success"
         counts = self._responses.setdefault(min(index, MOST_INDEXES), {name: [0, 0] for name in _COUNTED})
         for name in (kind, "compute_infer"):
@@ -54,6 +56,8 @@ class StreamStatistics(Statistics):
         else:
             self.success += 1
             self.success_ns += took
+            if self.latencies is not None:
+                self.latencies.ended(took, now_ns)
             self.inference_count += pending.rows
 
     def document(self) -> dict[str, Any]:

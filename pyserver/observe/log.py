@@ -52,9 +52,10 @@ class Log:
         shown = ((wanted.log_info, logging.INFO), (wanted.log_warning, logging.WARNING))
         return next((level for on, level in shown if on), logging.ERROR)
 
-    def open(self) -> None:
-        """Send the log where the settings say. OSError if the file can't be written."""
-        self.handler = _file(self.wanted.log_file) if self.wanted.log_file else logging.StreamHandler(sys.stderr)
+    def open(self, handler: logging.Handler | None = None) -> None:
+        """Send the log to `handler`, or where the settings say. OSError if the file can't be written."""
+        file = self.wanted.log_file
+        self.handler = handler or (_file(file) if file else logging.StreamHandler(sys.stderr))
         self.handler.addFilter(self._shows)
         logging.getLogger().handlers[:] = [self.handler]
         for noisy in NOISY:

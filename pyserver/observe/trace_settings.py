@@ -150,7 +150,7 @@ def _number(key: str, value: Any) -> int:
     except ValueError:
         raise invalid(f"Unable to parse '{key}', got: {value[:64]}") from None
     if not least <= number <= most:
-        raise invalid(f"Unable to parse '{key}', got: {value[:64]}. Expecting value >= {least}, and <= {most}")
+        raise invalid(f"Unable to parse '{key}'. Expecting value >= {least}, got:{number} (and at most {most})")
     return number
 
 

@@ -6,9 +6,14 @@ dashboards ask for them by name. So the text, which is three kinds of lines, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from pyserver.observe.gpu import GpuSample
+from pyserver.protocol.metrics_host import HostSample, gpu_lines, host_lines
+from pyserver.protocol.metrics_latency import LatencySample, latency_lines
+from pyserver.protocol.metrics_text import header, labels
 
 CONTENT_TYPE = "text/plain; charset=utf-8"
 
@@ -38,13 +43,22 @@ class CacheSample(NamedTuple):
     insertion_ns: int
 
 
+class InstanceSample(NamedTuple):
+    """One process of a model: how often it was started anew, and the memory (bytes) that it has."""
+
+    name: str
+    restarts: int
+    memory: int
+
+
 @dataclass(slots=True)
 class ModelSample:
     """The counters of one model version since it was loaded, durations in nanoseconds.
 
     `failures` counts by reason (one of REASONS; those absent are 0); `inferences` counts batch items, `executions` the
-    calls of the model; `pending` requests of `pending_bytes` wait in its queue now. `tags` are further labels (the
-    config's metric_tags). `cached` is None for a model without response cache.
+    calls of the model; `pending` requests of `pending_bytes` wait in its queue now, `running` batches are executed, and
+    `memory_used` bytes hold its inputs. `latencies` is None where no request's is measured. `tags` are further labels
+    (the config's metric_tags). `cached` is None for a model without response cache.
     """
 
     model: str
@@ -61,16 +75,12 @@ class ModelSample:
     pending: int = 0
     pending_bytes: int = 0
     load_seconds: float = 0.0
+    running: int = 0
+    memory_used: int = 0
+    instances: Sequence[InstanceSample] = ()
+    latencies: LatencySample | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     cached: CachedSample | None = None
-
-
-class HostSample(NamedTuple):
-    """The machine: `cpu` is the share of all cores in use, 0 to 1; memory in bytes."""
-
-    cpu: float
-    memory_total: int
-    memory_used: int
 
 
 Value = int | float
@@ -138,6 +148,18 @@ _MODEL_FAMILIES = (
         lambda sample: sample.pending_bytes,
     ),
     _Family(
+        "pyserver_running_batch_count",
+        "gauge",
+        "Batches given to instances and not yet executed.",
+        lambda sample: sample.running,
+    ),
+    _Family(
+        "pyserver_request_memory_used_bytes",
+        "gauge",
+        "Shared memory that holds inputs of requests.",
+        lambda sample: sample.memory_used,
+    ),
+    _Family(
         "nv_model_load_duration_secs",
         "gauge",
         "Time that loading took, in seconds.",
@@ -190,28 +212,52 @@ _CACHE_FAMILIES = (
 )
 
 
-def render(models: Iterable[ModelSample], host: HostSample | None = None, cache: CacheSample | None = None) -> bytes:
+def render(
+    models: Iterable[ModelSample],
+    host: HostSample | None = None,
+    cache: CacheSample | None = None,
+    gpus: Sequence[GpuSample] = (),
+    counter_latencies: bool = True,
+) -> bytes:
     """The page: every family with its help and type, then its samples.
 
     `host` is None where CPU metrics are off, `cache` where there is no response cache.
     """
     samples = list(models)
-    lines = [*_header(_SUCCESS.name, _SUCCESS.kind, _SUCCESS.help), *_model_lines(_SUCCESS, samples)]
-    lines += [*_header(*_FAILURE), *_failure_lines(samples)]
+    lines = [*header(_SUCCESS.name, _SUCCESS.kind, _SUCCESS.help), *_model_lines(_SUCCESS, samples)]
+    lines += [*header(*_FAILURE), *_failure_lines(samples)]
     for family in _MODEL_FAMILIES:
-        lines += [*_header(family.name, family.kind, family.help), *_model_lines(family, samples)]
+        if counter_latencies or not family.name.endswith("_duration_us"):
+            lines += [*header(family.name, family.kind, family.help), *_model_lines(family, samples)]
+    lines += _instance_lines(samples)
+    lines += latency_lines([(_identity(each), each.latencies) for each in samples if each.latencies is not None])
     lines += _cached_lines(samples)
+    lines += _PINNED
     if host is not None:
-        lines += _host_lines(host)
+        lines += host_lines(host)
+    lines += gpu_lines(gpus)
     if cache is not None:
         for whole in _CACHE_FAMILIES:
-            lines += [*_header(whole.name, "gauge", whole.help), f"{whole.name} {whole.value(cache)}"]
+            lines += [*header(whole.name, "gauge", whole.help), f"{whole.name} {whole.value(cache)}"]
     lines.append("")
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def _header(name: str, kind: str, text: str) -> tuple[str, str]:
-    return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
+_PINNED = [
+    line
+    for name in ("nv_pinned_memory_pool_total_bytes", "nv_pinned_memory_pool_used_bytes")
+    for line in (*header(name, "gauge", "Pinned memory, of which this server has none, in bytes."), f"{name} 0")
+]
+
+
+def _instance_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
+    found = [(_identity(sample), instance) for sample in samples for instance in sample.instances]
+    yield from header("pyserver_instance_restarts", "counter", "How often the instance's process was started anew.")
+    for named, each in found:
+        yield f"pyserver_instance_restarts{labels({**named, 'instance': each.name})} {each.restarts}"
+    yield from header("pyserver_instance_memory_bytes", "gauge", "Memory of the instance's process, in bytes.")
+    for named, each in found:
+        yield f"pyserver_instance_memory_bytes{labels({**named, 'instance': each.name})} {each.memory}"
 
 
 def _model_lines(family: _Family, samples: Iterable[ModelSample]) -> Iterator[str]:
@@ -230,42 +276,10 @@ def _failure_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
 def _cached_lines(samples: Iterable[ModelSample]) -> Iterator[str]:
     with_cache = [(labels(_identity(sample)), sample.cached) for sample in samples if sample.cached is not None]
     for family in _CACHED_FAMILIES if with_cache else ():
-        yield from _header(family.name, "counter", family.help)
+        yield from header(family.name, "counter", family.help)
         for identity, cached in with_cache:
             yield f"{family.name}{identity} {family.value(cached)}"
 
 
-def _host_lines(host: HostSample) -> Iterator[str]:
-    yield from _header("nv_cpu_utilization", "gauge", "CPU utilization of the machine [0.0 - 1.0].")
-    yield f"nv_cpu_utilization {host.cpu}"
-    yield from _header("nv_cpu_memory_total_bytes", "gauge", "Memory of the machine, in bytes.")
-    yield f"nv_cpu_memory_total_bytes {host.memory_total}"
-    yield from _header("nv_cpu_memory_used_bytes", "gauge", "Memory in use on the machine, in bytes.")
-    yield f"nv_cpu_memory_used_bytes {host.memory_used}"
-
-
 def _identity(sample: ModelSample) -> dict[str, str]:
     return {**sample.tags, "model": sample.model, "version": sample.version}
-
-
-def labels(pairs: Mapping[str, str]) -> str:
-    """`{name="value",...}`, names in alphabetical order as Triton writes them, values escaped."""
-    return "{" + ",".join(f'{name}="{_escaped(pairs[name])}"' for name in sorted(pairs)) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def parse_cpu(text: str) -> tuple[int, int]:
-    """Busy and all jiffies since boot, summed over the cores, from /proc/stat."""
-    jiffies = [int(word) for word in text.split("\n", 1)[0].split()[1:9]]
-    idle = jiffies[3] + jiffies[4]
-    return sum(jiffies) - idle, sum(jiffies)
-
-
-def parse_memory(text: str) -> tuple[int, int]:
-    """Total memory and memory in use, in bytes, from /proc/meminfo."""
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    total, available = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    return total, total - available

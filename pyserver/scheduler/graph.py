@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pyserver.types import RequestedOutput
 
-MOST_COURSES = 256
+MOST_WAYS = 256
 """Sets of wanted outputs that are remembered."""
 
 
@@ -38,39 +38,105 @@ class Graph:
         self.outputs = tuple(outputs)
         self.steps = tuple(steps)
         self.makers = {ours: number for number, step in enumerate(steps) for _, ours in step.outputs}
-        self._all = Course(self, frozenset(self.outputs))
-        self._courses: dict[frozenset[str], Course] = {}
+        self._streams: frozenset[int] = frozenset()
+        self._all = Way(self, self.outputs, frozenset())
+        self._ways: dict[frozenset[str], Way] = {}
 
-    def course(self, wanted: Iterable[str] | None) -> Course:
+    @property
+    def streams(self) -> frozenset[int]:
+        """The steps that may answer any number of times, or never."""
+        return self._streams
+
+    @streams.setter
+    def streams(self, streams: frozenset[int]) -> None:
+        self._streams = streams
+        self._ways.clear()
+        self._all = Way(self, self.outputs, frozenset())
+
+    def way(self, wanted: Iterable[str] | None) -> Way:
         """The part of the graph that makes the outputs `wanted`; None for all of them."""
         if wanted is None:
             return self._all
         key = frozenset(wanted)
-        course = self._courses.get(key)
-        if course is None:
-            if len(self._courses) >= MOST_COURSES:
-                self._courses.clear()
-            course = self._courses[key] = Course(self, key)
-        return course
+        way = self._ways.get(key)
+        if way is None:
+            if len(self._ways) >= MOST_WAYS:
+                self._ways.clear()
+            way = self._ways[key] = Way(self, [name for name in self.outputs if name in key], frozenset())
+        return way
+
+    def needed(self, wanted: Iterable[str], given: frozenset[str] = frozenset()) -> list[int]:
+        """The steps without which `wanted` can't be made of what is `given`, in the order of the configuration."""
+        needed: set[int] = set()
+        names = list(wanted)
+        while names:
+            name = names.pop()
+            number = self.makers.get(name)
+            if number is not None and name not in given and number not in needed:
+                needed.add(number)
+                names += [ours for _, ours in self.steps[number].inputs]
+        return sorted(needed)
+
+    def side_by_side(self, streams: frozenset[int]) -> tuple[int, int] | None:
+        """Two steps of `streams` neither of which needs what the other one makes, if there are any."""
+        for one in sorted(streams):
+            for other in sorted(streams - {one}):
+                if not self.leads(one, other) and not self.leads(other, one):
+                    return one, other
+        return None
+
+    def leads(self, one: int, other: int) -> bool:
+        """Whether step `other` needs, directly or not, what `one` makes."""
+        return one in self.needed(ours for _, ours in self.steps[other].inputs)
+
+
+class Way:
+    """A graph cut at its streaming steps: `course` once; then step `stream`, and for each of its responses `rest`.
+
+    Without a streaming step `course` is all there is. `wanted` are the tensors to be had in the end.
+    """
+
+    def __init__(self, graph: Graph, wanted: Sequence[str], given: frozenset[str]) -> None:
+        self.wanted = tuple(wanted)
+        self.stream: int | None = None
+        self.rest: Way | None = None
+        needed = graph.needed(wanted, given)
+        streams = [number for number in needed if number in graph.streams]
+        first = [one for one in streams if not any(graph.leads(other, one) for other in streams if other != one)]
+        if not first:
+            self.course = Course(graph, self.wanted, given)
+            return
+        self.stream = stream = first[0]
+        self.step = graph.steps[stream]
+        after = {number for number in needed if graph.leads(stream, number)}
+        made = {name for name, number in graph.makers.items() if number in after or number == stream}
+        read = {ours for number in (stream, *after) for _, ours in graph.steps[number].inputs}
+        early = tuple(sorted((read | set(wanted)) - made))
+        self.course = Course(graph, early, given)
+        later = given.union(early, (ours for _, ours in self.step.outputs))
+        self.rest = Way(graph, self.wanted, later)
+        use = read | set(wanted)
+        self.asked = tuple(pair for pair in self.step.outputs if pair[1] in use)
+        self.requested = [RequestedOutput(theirs) for theirs, _ in self.asked]
 
 
 class Course:
-    """The steps that certain outputs need. Belongs to no request: `Progress` is one request's way through it.
+    """The steps that certain tensors need beside those `given`. Of no request: `Progress` is one's way through it.
 
     By step: `asked` has the pairs of those of its outputs that somebody reads or wants, `requested` their names as a
     request says them, `waits` how many tensors of other steps it reads; `first` are the steps that read none.
     `readers` has, by tensor, the steps that read it.
     """
 
-    def __init__(self, graph: Graph, wanted: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, wanted: tuple[str, ...], given: frozenset[str]) -> None:
         self.steps = graph.steps
-        self.makers = graph.makers
-        self.wanted = tuple(name for name in graph.outputs if name in wanted)
-        needed = _needed(graph, wanted)
+        self.wanted = wanted
+        needed = graph.needed(wanted, given)
+        made = graph.makers.keys() - given
         self.waits: dict[int, int] = {}
         self.readers: dict[str, list[int]] = {}
         for number in needed:
-            read = {ours for _, ours in graph.steps[number].inputs if ours in graph.makers}
+            read = {ours for _, ours in graph.steps[number].inputs if ours in made}
             self.waits[number] = len(read)
             for name in read:
                 self.readers.setdefault(name, []).append(number)
@@ -131,15 +197,3 @@ class Progress:
     def _hold(self, step: int, change: int) -> int:
         self._holds[step] = holds = self._holds.get(step, 0) + change
         return holds
-
-
-def _needed(graph: Graph, wanted: Iterable[str]) -> list[int]:
-    """The steps without which `wanted` can't be made, in the order of the configuration."""
-    needed: set[int] = set()
-    names = [name for name in wanted if name in graph.makers]
-    while names:
-        number = graph.makers[names.pop()]
-        if number not in needed:
-            needed.add(number)
-            names += [ours for _, ours in graph.steps[number].inputs if ours in graph.makers]
-    return sorted(needed)

@@ -32,16 +32,18 @@ class QueuePolicy:
     allow_timeout_override: bool = False
     delay: bool = False
 
-    def deadline(self, arrived_ns: int, asked_us: int) -> int:
+    def deadline(self, arrived_ns: int, asked_us: int, whole_ns: int = 0) -> int:
         """When (monotonic nanoseconds) a request that asks for a time-out of `asked_us` expires; 0 for never.
 
         As in Triton an override of the model's default only shortens it, and has to be allowed. Where the model has
-        none the request's own holds (Triton passes it over).
+        none the request's own holds (Triton passes it over). `whole_ns` is the deadline, if any, of the request on
+        whose behalf it is made: no policy prolongs that.
         """
         timeout = self.timeout_us
         if not timeout or (self.allow_timeout_override and 0 < asked_us < timeout):
             timeout = asked_us
-        return arrived_ns + timeout * MICROSECOND if timeout else 0
+        own_ns = arrived_ns + timeout * MICROSECOND if timeout else 0
+        return min(own_ns, whole_ns) if own_ns and whole_ns else own_ns or whole_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,14 @@ class RequestQueue:
 
     def admit(self, pending: Pending) -> Level:
         """As `push`, but for its place in the order, which is the caller's business: `forget` takes it out."""
-        number = self._priorities.level(pending.request.priority)
+        request = pending.request
+        number = self._priorities.level(request.priority)
         level = self._levels.get(number) or self._make_level(number)
+        if request.deadline_ns and request.deadline_ns <= pending.arrived_ns:
+            raise late(self._model)
         self._check_room(pending, level)
         self._count(pending, level, 1)
-        pending.deadline_ns = level.policy.deadline(pending.arrived_ns, pending.request.timeout_us)
+        pending.deadline_ns = level.policy.deadline(pending.arrived_ns, request.timeout_us, request.deadline_ns)
         if pending.deadline_ns:
             self._watch(pending)
         return level
@@ -125,16 +128,22 @@ class RequestQueue:
             if _over(pending):
                 continue
             level = self._levels[self._priorities.level(pending.request.priority)]
-            if not pending.waiting:
-                if not level.policy.delay:
-                    rejected.append(pending)
-            elif level.policy.delay:
-                level.items.remove(pending)
-                level.delayed.append(pending)
-            else:
+            if level.policy.delay and pending.deadline_ns != pending.request.deadline_ns:
+                self._delay(pending, level)
+                continue
+            if pending.waiting:
                 self.forget(pending)
-                rejected.append(pending)
+            rejected.append(pending)
         return rejected
+
+    def _delay(self, pending: Pending, level: Level) -> None:
+        """Behind all others of its level; only the deadline of a request that it is part of still counts."""
+        if pending.waiting:
+            level.items.remove(pending)
+            level.delayed.append(pending)
+        pending.deadline_ns = pending.request.deadline_ns
+        if pending.deadline_ns:
+            self._watch(pending)
 
     def next_expiry(self) -> int:
         """When (monotonic nanoseconds) the next request expires; 0 for never."""
@@ -195,6 +204,11 @@ class RequestQueue:
         self._live += sign
         self.rows += sign * pending.rows
         self.nbytes += sign * pending.nbytes
+
+
+def late(model: str, where: str = "in the queue of model") -> ServerError:
+    """What a request gets whose time is over."""
+    return unavailable(f"Request timeout expired {where} '{model}'")
 
 
 def _over(pending: Pending) -> bool:

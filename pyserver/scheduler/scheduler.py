@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.payload import Executor, Payload, Pending, Timing
-from pyserver.scheduler.queue import RequestQueue
+from pyserver.scheduler.queue import RequestQueue, late
 from pyserver.types import Clock, InferResponse
 
 
@@ -92,7 +92,9 @@ class Scheduler:
             self._executors.remove(executor)
 
     def submit(self, pending: Pending) -> None:
-        """Run `pending`, or let it wait; a ServerError (UNAVAILABLE) when the queue is full or the model is going."""
+        """Run `pending`, or let it wait; a ServerError (UNAVAILABLE) when the queue is full, the model is going, or the
+        time of the request that it is part of is over.
+        """
         if self._closed is not None:
             raise self._closed
         try:
@@ -238,7 +240,10 @@ class Scheduler:
             pending.cancelled, pending.payload = True, None
         self._observer.rejected(pending, now_ns)
         pending.done = pending.failed = True
-        pending.reply.fail(unavailable(f"Request timeout expired in the queue of model '{self._model}'"))
+        pending.reply.fail(self._late())
+
+    def _late(self) -> ServerError:
+        return late(self._model)
 
     def _ahead(self) -> list[Pending]:
         """What was sent and has not begun."""

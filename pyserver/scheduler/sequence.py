@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 
-from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.errors import ServerError, unavailable
 from pyserver.payload import Executor, Payload, Pending, Timing
-from pyserver.scheduler.controls import READY, Controls
-from pyserver.scheduler.fillers import NOBODY, filler
+from pyserver.scheduler.controls import Controls
+from pyserver.scheduler.dress import Dress
+from pyserver.scheduler.fillers import NOBODY
 from pyserver.scheduler.formation import BatchKey, SequencePolicy, form
 from pyserver.scheduler.implicit_state import States
+from pyserver.scheduler.membership import Membership
 from pyserver.scheduler.ordering import Ordering
 from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
 from pyserver.scheduler.slots import Lane, Sequence, Slots
-from pyserver.types import SEQUENCE_END, SEQUENCE_START, Clock, InferRequest, InferResponse
-
-_EITHER = SEQUENCE_START | SEQUENCE_END
+from pyserver.types import SEQUENCE_END, Clock, InferResponse
 
 
 class SequenceScheduler(Scheduler):
@@ -44,10 +43,10 @@ class SequenceScheduler(Scheduler):
         super().__init__(model, queue, clock, call_at, observer)
         self._policy = policy
         self._key = key
-        self._controls = controls
-        self._states = states
+        self._dress = Dress(model, controls, states, policy.iterative)
         self._ordering = Ordering() if policy.preserve_ordering else None
         self._slots = Slots(policy.slots, policy.idle_ns)
+        self._membership = Membership(model, controls, self._slots, policy.iterative)
         self._of: dict[Pending, Sequence] = {}  # of every request that waits or runs
         self._numbers = itertools.count(1)
 
@@ -68,7 +67,7 @@ class SequenceScheduler(Scheduler):
         """As any scheduler's; INVALID_ARG for what is no part of a sequence."""
         if self._closed is not None:
             raise self._closed
-        known = self._check(pending)
+        known = self._membership.check(pending)
         try:
             self._queue.admit(pending)
         except ServerError:
@@ -96,26 +95,6 @@ class SequenceScheduler(Scheduler):
             self._end(sequence, error)
 
     # Requests on their way in.
-
-    def _check(self, pending: Pending) -> Sequence | None:
-        """The sequence that `pending` belongs to, None if it starts one; ServerError if it can't be part of any."""
-        request = pending.request
-        if pending.rows > 1:
-            raise self._refusal(request, "must specify batch-size 1 due to requirements of sequence batcher")
-        if self._policy.iterative:
-            return None
-        if not request.correlation_id:
-            raise self._refusal(request, "must specify a non-zero or non-empty correlation ID")
-        self._controls.check(self._model, request.correlation_id)
-        known = self._slots.get(request.correlation_id)
-        if request.flags & SEQUENCE_START or (known is not None and not known.ended):
-            return known
-        raise self._refusal(request, "must specify the START flag on the first request of the sequence")
-
-    def _refusal(self, request: InferRequest, why: str) -> ServerError:
-        of = f" for sequence {request.correlation_id}" if request.correlation_id else ""
-        about = f"[request id: {request.id}] " if request.id else ""
-        return invalid(f"{about}inference request{of} to model '{self._model}' {why}")
 
     def _begin(self, pending: Pending) -> Sequence:
         asked = pending.request.correlation_id
@@ -149,17 +128,16 @@ class SequenceScheduler(Scheduler):
             self._send_rows(lane, taken)
         for pending in orphans:
             self._observer.lost(pending, self._clock())
-            self.failed(pending, self._refusal(pending.request, "follows a START that never ran"))
+            self.failed(pending, self._membership.refusal(pending.request, "follows a START that never ran"))
 
     def _take(self, sequence: Sequence, pending: Pending) -> bool:
         """Dress `pending` for its run; False if it can't, for want of a START."""
-        if pending.request.flags & SEQUENCE_START or (self._policy.iterative and not sequence.steps):
-            sequence.begun = True
-            sequence.states = self._states.initial()
+        if self._dress.starts(pending.request, sequence):
+            self._dress.begin(sequence)
         if not sequence.begun:
             return False
         sequence.running = pending
-        sequence.run(self._dressed(pending.request, sequence))
+        sequence.run(self._dress.on(pending.request, sequence))
         return True
 
     def _send_rows(self, lane: Lane, taken: dict[int, Pending]) -> None:
@@ -170,36 +148,22 @@ class SequenceScheduler(Scheduler):
         if not self._policy.direct:
             self._send(batch, lane.executor)
             return
-        rows = [taken.get(slot) or self._filler(batch[0]) for slot in range(max(taken) + 1)]
+        plain, outputs, now = self._of[batch[0]].plain, batch[0].request.outputs, self._clock()
+        assert plain is not None
+        rows = [taken.get(slot) or self._dress.filler(plain, outputs, now) for slot in range(max(taken) + 1)]
         self._send(rows, lane.executor)
         for pending in rows:
             if pending.reply is NOBODY:
                 pending.payload = None  # it counts for nothing
-
-    def _filler(self, like: Pending) -> Pending:
-        plain = self._of[like].plain
-        assert plain is not None
-        more = self._controls.tensors(self._model, 0, 0) + list(self._states.initial().values())
-        return filler(plain, like.request.outputs, more, self._clock())
-
-    def _dressed(self, request: InferRequest, sequence: Sequence) -> InferRequest:
-        """`request` with the controls and states of its place in the sequence; the client's own stays as it is."""
-        flags = request.flags & _EITHER
-        if self._policy.iterative:
-            flags = 0 if sequence.steps else SEQUENCE_START
-        controls = self._controls.tensors(self._model, sequence.correlation_id, flags | READY)
-        inputs = [*request.inputs, *controls, *sequence.states.values()]
-        outputs = self._states.wanted(request.outputs) if self._states else request.outputs
-        return replace(request, inputs=inputs, outputs=outputs, flags=flags)
 
     # What executors report.
 
     def answered(self, pending: Pending, response: InferResponse, final: bool) -> None:
         """Pass an answer on, without the states, which are kept."""
         sequence = self._of.get(pending)
-        if sequence is not None and sequence.plain is not None and self._states:
+        if sequence is not None:
             try:
-                self._states.store(sequence.states, response, sequence.plain.outputs)
+                self._dress.off(response, sequence)
             except ServerError as error:
                 response.release()
                 self.failed(pending, error)
@@ -262,7 +226,7 @@ class SequenceScheduler(Scheduler):
         sequence = self._of.get(pending)
         if sequence is None or sequence.plain is None:
             return
-        if sequence.plain.flags & SEQUENCE_START or (self._policy.iterative and not sequence.steps):
+        if self._dress.starts(sequence.plain, sequence):
             sequence.begun = False
 
     def _put_back(self, pending: Pending, sequence: Sequence) -> None:

@@ -19,6 +19,8 @@ _WRONG_COUNT = (
     "InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n"
 )
 _CANCELLED = "the request was cancelled before it was executed"
+_SENT_TOGETHER = 16
+"""Answers of a batch that go in one message: the server passes them on while the next ones are made."""
 _now = time.monotonic_ns
 
 
@@ -147,7 +149,9 @@ class Execution:
                 if not (response is None and (request.has_sender or again)):
                     raise Refusal(_NOT_A_RESPONSE.format(type(response)))
         put, answers = self._desk.outbox.put, self._desk.answers
-        for request, response in zip(requests, responses):
+        for row, (request, response) in enumerate(zip(requests, responses)):
+            if row and not row % _SENT_TOGETHER:
+                self._desk.outbox.flush()
             if response is not None:
                 if request.take():
                     put(answers.response(request.key, response, request.wanted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,32 @@ ECHO_CONFIG = (
     ' output { name: "Y" data_type: TYPE_FP32 dims: [ -1, -1 ] }'
     ' output { name: "SAID" data_type: TYPE_STRING dims: [ 1 ] }'
 )
+CALLS = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.one(request) for request in requests]
+
+    def one(self, request):
+        call = pb_utils.InferenceRequest(model_name="cached", requested_output_names=[], inputs=request.inputs())
+        answer = call.exec()
+        if answer.has_error():
+            return pb_utils.InferenceResponse(error=answer.error())
+        return pb_utils.InferenceResponse(answer.output_tensors())
+"""
+ADD_CONFIG = (
+    'backend: "python" input { name: "X" data_type: TYPE_FP32 dims: [ -1 ] }'
+    ' output { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] }'
+)
 
 
 def write_models(repository: Path) -> None:
     write_add(repository, "cached", CACHED, add=1)
     write_add(repository, "plain", add=1)
     write_add(repository, "batched", f"{CACHED}max_batch_size: 4 dynamic_batching {{ }}", add=1)
+    write_model(repository, "calls", CALLS, ADD_CONFIG)
     write_model(repository, "echo", ECHO, f"{CACHED}{ECHO_CONFIG}")
     target = write_ensemble(repository, "graph", ["plain X=IN -> Y=OUT"])
     (target / "config.pbtxt").write_text((target / "config.pbtxt").read_text() + CACHED)
@@ -91,6 +112,27 @@ def test_a_hit_over_any_protocol(caching: ServerProcess) -> None:
             before = cache_counts(caching, "cached")[0]
             np.testing.assert_array_equal(client.infer("cached", [given]).as_numpy("Y"), data + 1)
     assert cache_counts(caching, "cached")[0] == before + 1
+
+
+def test_a_stream_and_a_call_of_a_model_are_looked_up(caching: ServerProcess) -> None:
+    """Each of them finds what the other one left, errors are told, and a stream's id is its own."""
+    before = cache_counts(caching, "cached")
+    given = triton_grpc.InferInput("X", [1], "FP32")
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    with triton_grpc.InferenceServerClient(caching.grpc) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        for value, name in ((41, "first"), (41, "second"), (-5, "refused")):
+            given.set_data_from_numpy(np.array([value], np.float32))
+            client.async_stream_infer("cached", [given], request_id=name)
+            result, error = answers.get(timeout=10)
+            if value < 0:
+                assert "refused as UNAVAILABLE" in str(error)
+            else:
+                assert (result.get_response().id, result.as_numpy("Y").tolist()) == (name, [42])
+        client.stop_stream()
+    assert values(add(caching, "calls", [41])) == {"Y": [42]}
+    hits, misses, executions = (after - was for after, was in zip(cache_counts(caching, "cached"), before, strict=True))
+    assert (hits, misses, executions) == (2, 2, 2)
 
 
 def test_only_models_that_ask_for_it(caching: ServerProcess) -> None:

@@ -325,7 +325,10 @@ REFUSED = {
     "knot": (["plus2 A=IN B=b -> Y=a", "plus1 X=a -> Y=b", "plus1 X=b -> Y=OUT"], "wait for each other"),
     "self": (["self IN=IN -> OUT=OUT"], "circular dependency between ensembles"),
     "round": (["about IN=IN -> OUT=OUT"], "circular dependency between ensembles: "),
-    "streams": (["stream X=IN -> Y=OUT"], "step 'stream': the model has a decoupled transaction policy"),
+    "streams": (
+        ["stream X=IN -> Y=a", "stream X=IN -> Y=b", "plus2 A=a B=b -> Y=OUT"],
+        "steps 'stream' and 'stream' have a decoupled transaction policy",
+    ),
     "broken": (["raises ASKED=IN -> VALUE=OUT"], "no luck today"),
 }
 

@@ -1,5 +1,6 @@
 """The metrics port."""
 
+import os
 import socket
 from types import SimpleNamespace
 
@@ -9,7 +10,8 @@ from tornado.httpclient import AsyncHTTPClient
 
 from pyserver.cache.cache import Counters
 from pyserver.errors import ServerError
-from pyserver.frontend.metrics import Host, MetricsServer
+from pyserver.frontend.host import Host
+from pyserver.frontend.metrics import MetricsServer
 from pyserver.model.custom_metrics import FamilySample
 from pyserver.model.statistics import Statistics
 from pyserver.settings import Settings
@@ -23,7 +25,12 @@ class DataPlane:
 
     def models(self):
         model = SimpleNamespace(
-            statistics=self.statistics, load_seconds=0.5, scheduler=SimpleNamespace(waiting=3, waiting_bytes=48),
+            statistics=self.statistics, load_seconds=0.5,
+            scheduler=SimpleNamespace(waiting=3, waiting_bytes=48, running=1),
+            memory=None, latencies=None,
+            supervisors=[SimpleNamespace(
+                spec=SimpleNamespace(name="m_0_0"), restarts=2, instance=SimpleNamespace(pid=os.getpid())
+            )],
             config=SimpleNamespace(metric_tags={"zone": "z"}), cached=None,
         )  # fmt: skip
         return [("m", 2, model)]

@@ -28,7 +28,7 @@ class World:
     def wait(self, name: str, target: str, runs_on: Any = None, number: int = 0, ended: bool = False) -> None:
         payload = SimpleNamespace(executor=runs_on)
         pending = SimpleNamespace(payload=payload if runs_on is not None else None)
-        stream = SimpleNamespace(model=self.models[target], pending=pending, ended=ended)
+        stream = SimpleNamespace(model=self.models[target], waits_for=pending, ended=ended)
         self.instance(name, number).waited.append(stream)
 
     def call(self, name: str, target: str, number: int = 0) -> str:

@@ -69,7 +69,7 @@ class Models:
         limits = Limits(requests, 1 << 20)
         self.executor = GraphExecutor(
             "E", "1", graph, dict.fromkeys([*graph.inputs, *graph.outputs], 1), limits, per_step, self.infer,
-            lambda: self.now,
+            self.stream, lambda: self.now,
         )  # fmt: skip
         self.executor.ranks = [{} for _ in graph.steps]
 
@@ -80,6 +80,9 @@ class Models:
         future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
         self.open.append((number, request, future))
         return future
+
+    def stream(self, number: int, request: InferRequest) -> Any:
+        raise AssertionError("no step of these streams")
 
     def check_inputs(self, request: InferRequest) -> None:
         """Nothing that a step reads has been given back."""
@@ -147,13 +150,30 @@ async def test_what_is_carried_to_every_step() -> None:
     assert owner.timings == [Timing(0, 0, 800_000, 0)]
 
 
-async def test_an_expired_timeout_is_still_one() -> None:
+async def test_no_step_begins_when_the_time_is_over() -> None:
     models = Models(CHAIN)
-    models.request(timeout_us=10)
+    _, owner = models.request(timeout_us=10)
     models.now += 1_000_000_000
     models.answer()
     await turn()
-    assert models.open[0][1].timeout_us == 1
+    assert not models.open
+    (error,) = owner.errors
+    assert error.message == "in ensemble 'E', step 'last': Request timeout expired before the turn of model 'last'"
+    assert [lease.released for lease in models.leases] == [1]
+
+
+async def test_a_run_is_withdrawn_until_its_last_step_has_begun() -> None:
+    models = Models(CHAIN)
+    pending, owner = models.request(timeout_us=10)
+    assert models.executor.withdraw(pending)
+    assert models.open[0][2].cancelled()
+    await turn()
+    assert (owner.answers, owner.errors, owner.timings, models.executor.load) == ([], [], [None], 0)
+    models.open.clear()
+    pending, owner = models.request(timeout_us=10)
+    models.answer()
+    await turn()
+    assert not models.executor.withdraw(pending)
 
 
 async def test_steps_run_side_by_side_and_the_answer_holds_what_it_shows() -> None:

@@ -120,6 +120,56 @@ SERVER = [
     call("index", "RepositoryIndex", pb.RepositoryIndexRequest()),
     call("load", "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="add_sub")),
 ]
+
+
+def traces(name: str, changes: dict[str, Any] | None = None, model: str = "") -> Exchange:
+    """A question about, or a change to, the settings of traces."""
+    path = f"/v2/models/{model}/trace/setting" if model else "/v2/trace/setting"
+    return http(name, path, json.dumps(changes or {}).encode(), "GET" if changes is None else "POST")
+
+
+def logging(name: str, changes: dict[str, Any] | None = None) -> Exchange:
+    """A question about, or a change to, the settings of the log."""
+    return http(name, "/v2/logging", json.dumps(changes or {}).encode(), "GET" if changes is None else "POST")
+
+
+OBSERVED = [
+    traces("trace setting"),
+    traces("trace setting of a model", model="add_sub"),
+    traces("trace setting changed", {"trace_rate": "7", "trace_count": "3", "log_frequency": "2", "unknown": "1"}),
+    traces("trace setting of a model that follows", model="add_sub"),
+    traces("trace setting of a model changed", {"trace_rate": "9"}, "add_sub"),
+    traces("trace setting of all stays"),
+    traces("trace setting of a model cleared", {"trace_rate": None}, "add_sub"),
+    traces("trace setting cleared", {"trace_rate": None, "trace_count": None, "log_frequency": None}),
+    traces("trace level unknown", {"trace_level": ["ODD"]}),
+    traces("trace level off", {"trace_level": ["OFF"]}),
+    traces("bad trace setting of no model", None, "nope"),
+    traces("bad trace level without a file", {"trace_level": ["TIMESTAMPS"]}),
+    traces("bad trace levels", {"trace_level": ["OFF", "TIMESTAMPS"]}),
+    traces("bad trace rate", {"trace_rate": "x"}),
+    traces("bad trace rate, a number", {"trace_rate": 1}),
+    traces("bad trace count", {"trace_count": "-2"}),
+    traces("bad trace file", {"trace_file": "/tmp/x"}),
+    call("trace setting", "TraceSetting", pb.TraceSettingRequest()),
+    call("trace setting of a model", "TraceSetting", pb.TraceSettingRequest(model_name="add_sub")),
+    call("trace setting of no model", "TraceSetting", pb.TraceSettingRequest(model_name="nope")),
+    call("trace rate", "TraceSetting", pb.TraceSettingRequest(
+        settings={"trace_rate": pb.TraceSettingRequest.SettingValue(value=["5"])})),
+    call("trace rate cleared", "TraceSetting", pb.TraceSettingRequest(
+        settings={"trace_rate": pb.TraceSettingRequest.SettingValue()})),
+    logging("log settings"),
+    logging("log settings changed", {"log_warning": False, "log_verbose_level": 1, "log_format": "ISO8601", "x": 1}),
+    logging("log settings changed back", {"log_warning": True, "log_verbose_level": 0, "log_format": "default"}),
+    logging("bad log info", {"log_info": 1}),
+    logging("bad log format", {"log_format": "abc"}),
+    logging("bad log file", {"log_file": "x"}),
+    call("log settings", "LogSettings", pb.LogSettingsRequest()),
+    call("log level", "LogSettings", pb.LogSettingsRequest(
+        settings={"log_verbose_level": pb.LogSettingsRequest.SettingValue(uint32_param=1)})),
+    call("log level back", "LogSettings", pb.LogSettingsRequest(
+        settings={"log_verbose_level": pb.LogSettingsRequest.SettingValue(uint32_param=0)})),
+]  # fmt: skip
 MODEL = [
     exchange
     for name in MODELS
@@ -206,5 +256,51 @@ INFER = [
     *(call(f"infer, the model says {code}", "ModelInfer", message("failing", ("HOW", "BYTES", len(code).to_bytes(4, "little") + code.encode(), [1])))
       for code in ("INTERNAL", "INVALID_ARG", "UNAVAILABLE", "CANCELLED")),
 ]  # fmt: skip
+CLASSES = {"parameters": {"classification": 2}}
+PLACE = {"shared_memory_region": "nope", "shared_memory_byte_size": 16}
+
+
+def classified(*values: float, k: int = 2) -> Any:
+    """A request of the model `batching` for its greatest values, over gRPC."""
+    output = pb.ModelInferRequest.InferRequestedOutputTensor(
+        name="OUTPUT", parameters={"classification": pb.InferParameter(int64_param=k)}
+    )
+    data = np.array([values], np.float32)
+    return message("batching", ("INPUT", "FP32", data, [1, len(values)]), outputs=[output])
+
+
+EXTENSIONS = [
+    infer("classes", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [2, 3], [1, 3, 2, -5.5, 0.25, 1e9])], "outputs": [{"name": "OUTPUT", **CLASSES}]}),
+    infer("classes, binary", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [1, 3], [1, 3, 2])],
+        "outputs": [{"name": "OUTPUT", "parameters": {"classification": 9, "binary_data": True}}]}),
+    infer("classes of integers", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [1, 1], [1])], "outputs": [{"name": "REQUESTS", **CLASSES}]}),
+    # Not of strings: Triton divides by their size, 0, and ends.
+    call("classes", "ModelInfer", classified(1, 3, 2)),
+    call("more classes than there are", "ModelInfer", classified(1, 3, 2, k=9)),
+    http("regions", "/v2/systemsharedmemory/status", method="GET"),
+    http("region that is not there", "/v2/systemsharedmemory/region/nope/status", method="GET"),
+    http("unregister what is not there", "/v2/systemsharedmemory/region/nope/unregister"),
+    http("unregister all", "/v2/systemsharedmemory/unregister"),
+    http("bad register without a key", "/v2/systemsharedmemory/region/r/register", b'{"byte_size": 8}'),
+    http("bad register without a size", "/v2/systemsharedmemory/region/r/register", b'{"key": "/k"}'),
+    http("bad register without an object", "/v2/systemsharedmemory/region/r/register", b'{"key": "/no-such", "byte_size": 8}'),
+    http("bad register without a name", "/v2/systemsharedmemory/register", b'{"key": "/k", "byte_size": 8}'),
+    http("cuda regions", "/v2/cudasharedmemory/status", method="GET"),
+    http("bad cuda handle", "/v2/cudasharedmemory/region/r/register", b'{"raw_handle": {"b64": "AAAA"}, "device_id": 0, "byte_size": 8}'),
+    http("bad cuda without a handle", "/v2/cudasharedmemory/region/r/register", b'{"device_id": 0, "byte_size": 8}'),
+    infer("input in a region that is not there", "add_sub", {"inputs": [
+        {"name": "INPUT0", "datatype": "FP32", "shape": [4], "parameters": PLACE}, B]}),
+    infer("output in a region that is not there", "add_sub", {**GOOD, "outputs": [{"name": "OUTPUT0", "parameters": PLACE}]}),
+    infer("output in a region and classified", "add_sub", {
+        **GOOD, "outputs": [{"name": "OUTPUT0", "parameters": {**PLACE, "classification": 1}}]}),
+    call("regions", "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest()),
+    call("region that is not there", "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(name="nope")),
+    call("unregister", "SystemSharedMemoryUnregister", pb.SystemSharedMemoryUnregisterRequest(name="nope")),
+    call("cuda regions", "CudaSharedMemoryStatus", pb.CudaSharedMemoryStatusRequest()),
+    http("generate with an unknown model", "/v2/models/nope/generate", b'{"x": 1}'),
+]  # fmt: skip
 REFUSED = [http(f"bad {row.row}", row.path, row.body, row.method, row.headers) for row in BAD.values()]
-EXCHANGES = [*SERVER, *MODEL, *INFER, *REFUSED]
+EXCHANGES = [*SERVER, *OBSERVED, *MODEL, *INFER, *EXTENSIONS, *REFUSED]

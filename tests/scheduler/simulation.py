@@ -92,6 +92,7 @@ class World:
         group: str = "",
         sequence: int | str = 0,
         flags: int = 0,
+        deadline: int = 0,
     ) -> None:
         """Have a request come at time `at`; `group` is what decides who may share a batch with it."""
 
@@ -99,6 +100,7 @@ class World:
             request = InferRequest("m", id=str(len(self.requests)), priority=priority, timeout_us=timeout_us)
             request.parameters["group"] = group
             request.correlation_id, request.flags = sequence, flags
+            request.deadline_ns = deadline
             request.inputs = [Tensor("X", "INT32", (1, 1), struct.pack("<i", len(self.requests)))]
             reply = Reply(self)
             pending = Pending(request, reply, self.now, rows, 8 * rows)

@@ -199,6 +199,24 @@ def test_what_was_sent_ahead_expires_when_its_time_is_over_and_never_runs() -> N
     assert (world.statistics.execution_count, world.statistics.failures["REJECTED"]) == (1, 1)
 
 
+@pytest.mark.parametrize("policy", [QueuePolicy(timeout_us=5), QueuePolicy(timeout_us=5, delay=True)])
+def test_the_deadline_of_the_whole_holds_whatever_the_policy_says(policy: QueuePolicy) -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(1), Priorities(policy=policy)), 1_000_000, depth=1)
+    world.arrive(0)
+    world.arrive(10, deadline=3_000)
+    world.arrive(20, deadline=9_000)
+    world.arrive(30, deadline=30)
+    world.run()
+    expired = [reply.outcomes[0][0] for _, reply in world.requests[1:]]
+    assert expired == [3_000, 9_000 if policy.delay else 5_020]
+    assert [(when, error.message) for when, error in world.refused] == [
+        (30, "Request timeout expired in the queue of model 'm'")
+    ]
+    assert batches(world) == [["0"]]
+    assert world.statistics.failures["REJECTED"] == 3
+
+
 def test_what_runs_already_does_not_expire() -> None:
     world = World()
     world.serve(batching(world, BatchPolicy(1)), 1_000_000)
@@ -269,7 +287,13 @@ def test_the_adaptive_delay_waits_while_a_batch_fills_quickly_and_no_longer() ->
 
 
 ARRIVALS = st.lists(
-    st.tuples(st.integers(0, 400), st.integers(1, 5), st.integers(0, 3), st.sampled_from("ab")),
+    st.tuples(
+        st.integers(0, 400),
+        st.integers(1, 5),
+        st.integers(0, 3),
+        st.sampled_from("ab"),
+        st.sampled_from([0, 0, 0, 50, 300, 900]),
+    ),
     max_size=60,
 )
 POLICIES = st.builds(
@@ -295,7 +319,7 @@ POLICIES = st.builds(
 )
 def test_limits_order_and_deadlines_hold(
     policy: BatchPolicy,
-    arrivals: list[tuple[int, int, int, str]],
+    arrivals: list[tuple[int, int, int, str, int]],
     durations: list[int],
     deaths: list[int],
     waiting: QueuePolicy,
@@ -306,8 +330,8 @@ def test_limits_order_and_deadlines_hold(
     priorities = Priorities(3, 2, waiting, {1: QueuePolicy()})
     scheduler = batching(world, policy, priorities)
     world.serve(scheduler, *durations)
-    for at, rows, priority, group in arrivals:
-        world.arrive(at, rows, priority, group=group)
+    for at, rows, priority, group, left in arrivals:
+        world.arrive(at, rows, priority, group=group, deadline=at + left if left else 0)
     for number, at in enumerate(deaths):
         executor = world.executors[number % len(world.executors)]
         world.call_at(at, lambda dead=executor: (scheduler.remove(dead), dead.die(), scheduler.add(dead)))
@@ -329,6 +353,9 @@ def test_limits_order_and_deadlines_hold(
             and "expired" in outcome.message
         ):
             assert reply.outcomes[0][0] == pending.deadline_ns
+    for run in world.runs:
+        for pending in run.pendings:
+            assert not pending.request.deadline_ns or run.start <= pending.request.deadline_ns, "no policy prolongs it"
     for run in world.runs:
         assert sum(pending.rows for pending in run.payload.pendings) <= policy.max_rows
         assert len({pending.request.parameters["group"] for pending in run.payload.pendings}) == 1

@@ -289,6 +289,7 @@ STEPS = st.lists(
         st.sampled_from([0, 0, START, END, START | END]),
         st.sampled_from(["", "", "", "other"]),
         st.sampled_from([0, 0, 0, 1]),
+        st.sampled_from([0, 0, 0, 40, 200]),
     ),
     max_size=60,
 )
@@ -305,7 +306,7 @@ STEPS = st.lists(
 )
 def test_sequences_hold_in_any_weather(
     policy: SequencePolicy,
-    steps: list[tuple[int, int | str, int, str, int]],
+    steps: list[tuple[int, int | str, int, str, int, int]],
     durations: list[int],
     deaths: list[int],
     leaving: list[tuple[int, int]],
@@ -316,8 +317,9 @@ def test_sequences_hold_in_any_weather(
     world.serve(scheduler, *durations)
     for executor in world.executors:
         executor.answer = adding if states else executor.answer
-    for at, sequence, flags, group, timeout_us in sorted(steps, key=lambda step: step[0]):
-        world.arrive(at, sequence=sequence, flags=flags, group=group, timeout_us=timeout_us)
+    for at, sequence, flags, group, timeout_us, left in sorted(steps, key=lambda step: step[0]):
+        whole = at + left if left else 0
+        world.arrive(at, sequence=sequence, flags=flags, group=group, timeout_us=timeout_us, deadline=whole)
     for number, at in enumerate(deaths):
         world.call_at(at, dying(world, scheduler, number))
     for at, number in leaving:
@@ -332,6 +334,8 @@ def test_sequences_hold_in_any_weather(
         assert len(reply.outcomes) == 1 or (pending.cancelled and not reply.outcomes), "lost, or answered twice"
     counted = world.statistics
     assert counted.success + counted.fail == len(world.requests)
+    for run in world.runs:
+        assert all(run.start <= pending.request.deadline_ns for pending in run.pendings if pending.request.deadline_ns)
     check_batches(world, policy)
     check_order(world.executors)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from asyncio import Future
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.grpc.engine import Method, Stream, StreamMethod
+from pyserver.payload import Reply, Ticket
 from pyserver.protocol import status
 from pyserver.types import InferResponse
 
@@ -53,7 +55,39 @@ def logged(method: Method, access: AccessLog) -> Method:
             say(asked, began, OK, 0)
         return result
 
-    return method._replace(run=run, blame=refuse)
+    submitted = method.submit
+
+    def submit(asked: Any, reply: Reply) -> Ticket:
+        assert submitted is not None
+        if not access.on:
+            return submitted(asked, reply)
+        noted = _Noted(reply, partial(say, asked, time.monotonic()))
+        try:
+            return submitted(asked, noted)
+        except ServerError as error:
+            noted.say(code_of(error), 0)
+            raise
+
+    return method._replace(run=run, blame=refuse, submit=None if submitted is None else submit)
+
+
+class _Noted:
+    """A reply that says how the call went."""
+
+    def __init__(self, reply: Reply, say: Callable[[int, int], None]) -> None:
+        self._reply = reply
+        self.say = say
+
+    def answer(self, response: InferResponse, final: bool) -> None:
+        """Pass an answer on."""
+        if final:
+            self.say(OK, size_of(response))
+        self._reply.answer(response, final)
+
+    def fail(self, error: ServerError) -> None:
+        """Pass an error on."""
+        self.say(code_of(error), 0)
+        self._reply.fail(error)
 
 
 def logged_stream(method: StreamMethod, access: AccessLog) -> StreamMethod:

@@ -29,7 +29,7 @@ from pyserver.frontend.grpc.engine import (
     stopping,
 )
 from pyserver.frontend.grpc.grpcio_options import channel_options, credentials
-from pyserver.frontend.grpc.grpcio_stream import Stream, abort
+from pyserver.frontend.grpc.grpcio_stream import Stream, abort, metadata_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,9 +71,13 @@ class GrpcioEngine:
         except _NotBoundError:
             raise refused(address, port, OSError(errno.EADDRINUSE, "")) from None
 
-    def start_behind(self, name: str, streams: Sequence[StreamMethod], options: Options) -> None:
-        """Serve streams, and answer unknown methods, on an abstract Unix socket: behind another engine."""
-        self._launch(f"unix-abstract:{name}", [], streams, options)
+    def start_behind(
+        self, name: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> None:
+        """Serve some methods and the streams, and answer unknown ones, on an abstract Unix socket: behind another
+        engine.
+        """
+        self._launch(f"unix-abstract:{name}", methods, streams, options)
 
     def run(self, work: Callable[[], None]) -> None:
         """Do something quick in the side thread."""
@@ -156,12 +160,17 @@ class GrpcioEngine:
 
     def _unary(self, method: Method) -> Any:
         """A handler for `method`: it stays on this loop while the call goes to the main loop and back."""
-        bridge, opened, left = self._bridge, self._open, self._left
+        bridge, opened, left, heed = self._bridge, self._open, self._left, method.heed
 
         async def serve(message: bytes, context: Any) -> bytes:
             if self._draining:
                 await abort(context, stopping())
             call = _Call(method, message, bridge, self._home, self._limit, self._loop.create_future())
+            if heed is not None:
+                try:
+                    heed(call.request, metadata_of(context))
+                except ServerError as error:
+                    await abort(context, error)
             opened.add(call)
             bridge.post(call)
             try:
@@ -185,6 +194,11 @@ class GrpcioEngine:
             try:
                 if self._draining:
                     await abort(context, stopping())
+                if method.heed is not None:
+                    try:
+                        method.heed(None, stream.metadata)
+                    except ServerError as error:
+                        await abort(context, error)
                 await method.serve(stream)
                 if stream.hung_up.is_set():
                     await abort(context, stopping())

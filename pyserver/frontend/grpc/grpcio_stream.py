@@ -20,9 +20,7 @@ class Stream:
     """A stream of grpc.aio as the seam wants it."""
 
     def __init__(self, asked: Any, context: Any) -> None:
-        self.metadata: Mapping[str, str] = {
-            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
+        self.metadata = metadata_of(context)
         self.hung_up = asyncio.Event()
         self._asked = asked
         self._context = context
@@ -57,6 +55,11 @@ class Stream:
         self.hung_up.set()
         if self._reading is not None:
             self._reading.cancel()
+
+
+def metadata_of(context: Any) -> Mapping[str, str]:
+    """The metadata of a call that is text; of two of one key the last."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 async def abort(context: Any, error: ServerError) -> Any:

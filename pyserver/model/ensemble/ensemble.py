@@ -7,11 +7,17 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
+from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
 from pyserver.model.model import Model
+from pyserver.model.statistics import Statistics
+from pyserver.model.stream import Stream
+from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.payload import Pending
+from pyserver.proto.model_config import ModelConfig
+from pyserver.repository import document
 from pyserver.scheduler.policy import Limits
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -25,8 +31,9 @@ class Ensemble(Model):
         self.steps: list[Model] = []
         per_step = config.ensemble_scheduling.max_inflight_requests
         self._runs = GraphExecutor(
-            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step, clock
-        )
+            name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step,
+            self._stream_step, clock,
+        )  # fmt: skip
         self.scheduler.add(self._runs)
 
     @property
@@ -62,11 +69,24 @@ class Ensemble(Model):
             return
         self.unlink()
         self.steps = list(models)
+        self._follow(any(model.decoupled for model in models))
+        self.graph.streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
         for model in models:
             model.users.add(self)
         self._runs.ranks = [ranks(model.config) for model in models]
         if self.cached is not None:
             self.cached.renew(self.identity)
+
+    def _follow(self, decoupled: bool) -> None:
+        """With a step that may answer any number of times it is such a model itself, and says so."""
+        if decoupled == self.decoupled:
+            return
+        config = ModelConfig()
+        config.CopyFrom(self.config)
+        config.model_transaction_policy.decoupled = self.decoupled = decoupled
+        self.config, self.config_json = config, document.to_json(config)
+        self.statistics = StreamStatistics() if decoupled else Statistics()
+        self._traced, self.scheduler.observer = None, self.statistics
 
     @property
     def identity(self) -> str:
@@ -80,6 +100,12 @@ class Ensemble(Model):
             model.users.discard(self)
         self.steps = []
 
+    def reserve(self, nbytes: int, header: int) -> Block | None:
+        """A block of the model's memory that is the first to read: what it reads of the body is not copied at all."""
+        first = self.graph.way(None).course.first
+        model = self.steps[first[0]] if first and self.steps else None
+        return model.reserve(nbytes, header) if model is not None else None
+
     async def stop(self, timeout: float) -> None:
         """As any model's; then the models of its steps may go."""
         await super().stop(timeout)
@@ -87,9 +113,17 @@ class Ensemble(Model):
 
     def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
         model = self.steps[number]
+        if model.cached is not None:
+            request.lease = None  # a hit would end it, and others may read on
         if request.trace is None:
             return model.infer(request)
         tracing.begin_child(request.trace, request, model)
         future = model.infer(request)
         tracing.follow(request.trace, future, "")
         return future
+
+    def _stream_step(self, number: int, request: InferRequest) -> Stream:
+        model = self.steps[number]
+        if request.trace is not None:
+            tracing.begin_child(request.trace, request, model)
+        return model.infer_stream(request)

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from pyserver.errors import ServerError
 from pyserver.model.ensemble.run import Run, described
+from pyserver.model.stream import Stream
 from pyserver.payload import Payload, Pending
 from pyserver.scheduler.graph import Graph
 from pyserver.scheduler.policy import Limits
@@ -18,17 +20,26 @@ log = logging.getLogger(__name__)
 
 StepInfer = Callable[[int, InferRequest], "asyncio.Future[InferResponse]"]
 """Run a step's request on its model: a future, or a ServerError at once."""
+StepStream = Callable[[int, InferRequest], Stream]
+"""As `StepInfer`, for a step that may answer any number of times."""
+
+
+class Starter(Protocol):
+    """Who wants to run a step."""
+
+    def start(self, number: int) -> None:
+        """Run step `number`, whose turn it is."""
 
 
 class Gate:
-    """Lets at most `most` (0 for any number) requests into one step; the others wait in their order."""
+    """Lets so many at most (0 for any number) into one step at once; the others wait in their order."""
 
     __slots__ = ("inside", "most", "waiting")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.inside = 0
-        self.waiting: deque[Run] = deque()
+        self.waiting: deque[Starter] = deque()
 
 
 class GraphExecutor:
@@ -48,6 +59,7 @@ class GraphExecutor:
         limits: Limits,
         per_step: int,
         infer: StepInfer,
+        stream: StepStream,
         clock: Clock,
     ) -> None:
         self.name = model
@@ -57,6 +69,7 @@ class GraphExecutor:
         self.own_ranks = own_ranks
         self.ranks: list[dict[str, int]] = [{} for _ in graph.steps]
         self.infer = infer
+        self.stream = stream
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.load = 0
@@ -85,8 +98,9 @@ class GraphExecutor:
             run.cancel()
 
     def withdraw(self, pending: Pending) -> bool:
-        """What was taken has begun."""
-        return False
+        """As `cancel`, unless all of its steps have begun."""
+        run = self._runs.get(pending)
+        return run is not None and run.withdraw()
 
     def ahead(self) -> list[Pending]:
         """Nothing: what was taken has begun."""
@@ -104,14 +118,14 @@ class GraphExecutor:
         self.load -= 1
         self._nbytes -= pending.nbytes
 
-    def enter(self, step: int, run: Run) -> None:
-        """Have `run` start `step`, now or when there is room in it."""
+    def enter(self, step: int, starter: Starter) -> None:
+        """Have `starter` start `step`, now or when there is room in it."""
         gate = self._gates[step]
         if gate.most and gate.inside >= gate.most:
-            gate.waiting.append(run)
+            gate.waiting.append(starter)
             return
         gate.inside += 1
-        run.start(step)
+        starter.start(step)
 
     def leave(self, step: int) -> None:
         """A request that had entered `step` is through with it."""

@@ -33,12 +33,7 @@ class Links:
         problems = list(rules.against_models(ensemble.config, {model.name: model.config for model in found}))
         if problems:
             raise invalid(f"ensemble '{ensemble.name}': {'; '.join(problems)}")
-        for step, model in zip(ensemble.graph.steps, found, strict=True):
-            if model.decoupled:
-                raise unsupported(
-                    f"ensemble '{ensemble.name}', step '{step.model}': the model has a decoupled transaction policy,"
-                    " which the steps of an ensemble do not support yet"
-                )
+        _check_streams(ensemble, found)
         ensemble.link(found)
 
     def refresh(self) -> None:
@@ -93,6 +88,23 @@ class Links:
         reasons = [_why(found) for found in entry.versions.values()]
         which = f"{name} version {version}" if version else name
         return f"{which} ({'; '.join(reasons) or error.message})"
+
+
+def _check_streams(ensemble: Ensemble, models: list[Model]) -> None:
+    """Steps that answer any number of times have to follow one another: of two others no answers belong together."""
+    streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
+    pair = ensemble.graph.side_by_side(streams)
+    if pair is not None:
+        one, other = (ensemble.graph.steps[number].model for number in pair)
+        raise unsupported(
+            f"ensemble '{ensemble.name}': steps '{one}' and '{other}' have a decoupled transaction policy, and neither"
+            " reads what the other one makes"
+        )
+    if streams and ensemble.config.response_cache.enable:
+        raise invalid(
+            f"ensemble '{ensemble.name}': Response Cache does not currently support models with 'decoupled' transaction"
+            f" policy, which step '{ensemble.graph.steps[min(streams)].model}' has"
+        )
 
 
 def _why(entry: VersionEntry) -> str:

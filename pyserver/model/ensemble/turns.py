@@ -1,0 +1,71 @@
+"""Answers that are made side by side, and told one after another."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pyserver.types import InferResponse
+
+
+class Turn:
+    """A place in an order: what is said here is told once all places before it have ended."""
+
+    __slots__ = ("_order", "ended", "said")
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.said: deque[InferResponse] = deque()
+        self.ended = False
+
+    def say(self, response: InferResponse) -> None:
+        """One more answer."""
+        self.said.append(response)
+        self._order.go_on()
+
+    def end(self) -> None:
+        """No more answers."""
+        self.ended = True
+        self._order.go_on()
+
+
+class Order:
+    """Calls `tell` with each answer, in the order of the turns, and `done` when the last turn has ended."""
+
+    def __init__(self, tell: Callable[[InferResponse], None], done: Callable[[], None]) -> None:
+        self._tell = tell
+        self._done = done
+        self._turns: deque[Turn] = deque()
+        self._closed = False
+
+    def turn(self) -> Turn:
+        """The next place."""
+        turn = Turn(self)
+        self._turns.append(turn)
+        return turn
+
+    def close(self) -> None:
+        """There are no more places to come."""
+        self._closed = True
+        self.go_on()
+
+    def drop(self) -> None:
+        """Nobody listens any more: release what was not told."""
+        turns, self._turns = self._turns, deque()
+        self._closed = False
+        for turn in turns:
+            while turn.said:
+                turn.said.popleft().release()
+
+    def go_on(self) -> None:
+        """Tell what may be told."""
+        while self._turns:
+            head = self._turns[0]
+            while head.said:
+                self._tell(head.said.popleft())
+            if not head.ended or not self._turns:
+                return
+            self._turns.popleft()
+        if self._closed:
+            self._closed = False
+            self._done()

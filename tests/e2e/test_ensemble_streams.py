@@ -1,0 +1,165 @@
+"""Ensembles with steps that answer any number of times: order, errors, back-pressure, cancellation, statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.clients import ask, infer_json, tensor
+from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, write_decoupled
+from tests.support.repositories import write_ensemble, write_model
+from tools.process import ServerProcess
+
+TIMES = """
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    \"\"\"Y = 10 * A + the number of elements of B; small numbers take longer, 13 is refused.\"\"\"
+
+    def execute(self, requests):
+        return [self.one(request) for request in requests]
+
+    def one(self, request):
+        a = pb_utils.get_input_tensor_by_name(request, "A").as_numpy()
+        b = pb_utils.get_input_tensor_by_name(request, "B")
+        if 13 in a:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError("thirteen", pb_utils.TritonError.INVALID_ARG))
+        time.sleep(max(0, 5 - int(a[0]) // 10) * 0.01)
+        more = 0 if b is None else b.as_numpy().size
+        return pb_utils.InferenceResponse([pb_utils.Tensor("Y", (10 * a + more).astype(np.int32))])
+"""
+TIMES_CONFIG = (
+    'backend: "python" instance_group { count: 3 kind: KIND_CPU }'
+    ' input { name: "A" data_type: TYPE_INT32 dims: [ -1 ] }'
+    ' input { name: "B" data_type: TYPE_INT32 dims: [ -1 ] optional: true }'
+    ' output { name: "Y" data_type: TYPE_INT32 dims: [ -1 ] }'
+)
+ENSEMBLES = {
+    "each": ["times A=each B=IN -> Y=OUT", "repeat IN=wide -> OUT=each", "times A=IN -> Y=wide"],
+    "nested": ["repeat IN=IN -> OUT=one", "square IN=one -> OUT=many", "times A=many B=IN -> Y=OUT"],
+    "bare": ["odd IN=IN -> OUT=OUT"],
+    "after": ["odd IN=IN -> OUT=one", "times A=one -> Y=OUT"],
+}
+
+
+@pytest.fixture(scope="module")
+def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    repository = tmp_path_factory.mktemp("streams")
+    for name, source in {"repeat": REPEAT, "square": SQUARE, "odd": ODD}.items():
+        write_decoupled(repository, name, source)
+    write_model(repository, "times", TIMES, TIMES_CONFIG)
+    for name, steps in ENSEMBLES.items():
+        numbers(write_ensemble(repository, name, steps))
+    numbers(write_ensemble(repository, "held", ENSEMBLES["each"], scheduling="max_inflight_requests: 1"))
+    with make_server(repository) as running:
+        yield running
+
+
+def numbers(ensemble: Path) -> None:
+    """An ensemble of FP32 becomes one of INT32."""
+    config = ensemble / "config.pbtxt"
+    config.write_text(config.read_text().replace("TYPE_FP32", "TYPE_INT32"))
+
+
+@pytest.mark.parametrize("model", ["each", "held"])
+def test_answers_in_the_order_of_the_stream(server: ServerProcess, model: str) -> None:
+    """Three instances take the longer the earlier a response is."""
+    with listening(server) as stream:
+        stream.ask(model, 1, 2, 3, 4, request_id="q")
+        assert [(said.value, said.id) for said in stream.take(4)] == [(104, "q"), (204, "q"), (304, "q"), (404, "q")]
+        stream.ask(model, 7, enable_empty_final_response=True)
+        assert [(said.value, said.final) for said in stream.take(2)] == [(701, False), (None, True)]
+
+
+def test_a_stream_in_a_stream(server: ServerProcess) -> None:
+    with listening(server) as stream:
+        stream.ask("nested", 2, 0, 1, 3, enable_empty_final_response=True)
+        heard = stream.take(7)
+    assert [said.value for said in heard] == [24, 24, 14, 34, 34, 34, None]
+    assert heard[-1].final
+
+
+def test_over_http(server: ServerProcess) -> None:
+    answer = ask(server, "POST", "/v2/models/each/generate_stream", b'{"IN": [5, 6]}')
+    assert answer.status == 200
+    events = [json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: ")]
+    assert [event["OUT"] for event in events] == [502, 602]
+    answer = infer_json(server, "each", {"inputs": [tensor("IN", "INT32", [1], [1])]})
+    assert (answer.status, "doesn't support models with decoupled transaction policy" in answer.error) == (501, True)
+    config = ask(server, "GET", "/v2/models/each/config").json
+    assert config["model_transaction_policy"] == {"decoupled": True}
+
+
+def test_errors_are_told_where_they_stand(server: ServerProcess) -> None:
+    with listening(server) as stream:
+        stream.ask("after", 2)
+        first, second, third = stream.take(3)
+        assert (first.value, third.value) == (10, 20)
+        assert "in ensemble 'after', step 'odd': an error" in second.error
+        stream.ask("after", 5)
+        assert "in ensemble 'after', step 'odd': unsupported at once" in stream.next().error
+        stream.ask("nested", 2, 13, 3)
+        heard = stream.take(18)
+        assert [said.value for said in heard] == [23, 23] + [None] * 13 + [33] * 3
+    assert heard[2].error.endswith("in ensemble 'nested', step 'times': thirteen")
+
+
+def test_whoever_goes_stops_the_stream(server: ServerProcess) -> None:
+    before = server.metric("nv_inference_request_failure", model="after", reason="CANCELED")
+    with listening(server) as stream:
+        stream.ask("after", 4)
+        assert stream.next().value == 40
+        stream.client.stop_stream(cancel_requests=True)
+    server.wait_log("seen cancelled")
+    counted = {"model": "after", "reason": "CANCELED"}
+    server.wait_until(
+        lambda: server.metric("nv_inference_request_failure", **counted) == before + 1, 5, "to count who has gone"
+    )
+
+
+@pytest.mark.heavy
+async def test_a_slow_reader_holds_the_streaming_step_up(server: ServerProcess) -> None:
+    reader, writer = await asyncio.open_connection(*server.http.split(":"))
+    body = b'{"IN": [6]}'
+    writer.write(
+        b"POST /v2/models/bare/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    await reader.readexactly(100)
+    before = -1
+    async with asyncio.timeout(30):
+        while (sent := await asyncio.to_thread(_sent, server)) != before:
+            before = sent
+            await asyncio.sleep(0.3)
+    writer.transport.abort()
+    await asyncio.to_thread(server.wait_log, "flooded with")
+
+
+def _sent(server: ServerProcess) -> int:
+    with listening(server) as stream:
+        stream.ask("odd", 7)
+        return stream.next().value or 0
+
+
+def test_statistics(serve: Serve, tmp_path: Path) -> None:
+    write_decoupled(tmp_path, "repeat", REPEAT)
+    write_model(tmp_path, "times", TIMES, TIMES_CONFIG)
+    numbers(write_ensemble(tmp_path, "each", ENSEMBLES["each"]))
+    server = serve(tmp_path)
+    with listening(server) as stream:
+        stream.ask("each", 1, 2, 3)
+        stream.take(3)
+        stream.ask("each", 13)
+        assert "thirteen" in stream.next().error
+    (entry,) = ask(server, "GET", "/v2/models/each/stats").json["model_stats"]
+    counted = {name: entry["inference_stats"][name]["count"] for name in ("success", "fail")}
+    assert counted == {"success": 1, "fail": 1}
+    assert [entry["response_stats"][str(place)]["success"]["count"] for place in range(3)] == [1, 1, 1]
+    assert server.metric("nv_inference_pending_request_count", model="each") == 0
