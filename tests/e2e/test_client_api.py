@@ -16,7 +16,6 @@ import pytest
 from tritonclient._plugin import InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
-from pyserver.settings import Settings
 from tests.conftest import Serve
 from tests.support.any_client import MODULES, AnyClient, any_client, methods
 from tests.support.clients import ask
@@ -25,7 +24,7 @@ from tests.support.repositories import MODELS
 from tools.process import ServerProcess
 
 OPTIONS = ["--model-control-mode=explicit", "--load-model=add_sub", "--load-model=repeat"]
-OPTIONS += ["--allow-client-shm=true"] if hasattr(Settings, "allow_client_shm") else []
+OPTIONS += ["--allow-client-shm=true"]
 A, B = np.array([1, 2, 3, 4], np.float32), np.array([10, 10, 10, 10], np.float32)
 CONFIG = """{"backend":"python","input":[{"name":"INPUT0","data_type":"TYPE_FP32","dims":[4]},
 {"name":"INPUT1","data_type":"TYPE_FP32","dims":[4]}],"output":[{"name":"OUTPUT0","data_type":"TYPE_FP32","dims":[4]}]}"""
@@ -35,7 +34,8 @@ CONFIG = """{"backend":"python","input":[{"name":"INPUT0","data_type":"TYPE_FP32
 def everything(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("repository")
     write_decoupled(repository, "repeat", REPEAT)
-    with make_server(MODELS, repository, options=tuple(OPTIONS)) as running:
+    trace = tmp_path_factory.mktemp("traces") / "trace"
+    with make_server(MODELS, repository, options=(*OPTIONS, f"--trace-config=triton,file={trace}")) as running:
         yield running
 
 
