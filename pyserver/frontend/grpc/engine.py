@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
 from pyserver.model.model import DecoupledError
+from pyserver.observe.formats import single
 from pyserver.payload import Reply, Ticket
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class Call:
         try:
             ticket: Any = self.method.run(request) if submit is None else submit(request, self)
         except Exception as error:
-            self.fail(explain(error, self.method.path))
+            self.fail(explain(error, self.method.path, str(getattr(request, "id", ""))))
             return
         if submit is not None:
             self.ticket = None if self.over else ticket
@@ -223,13 +224,13 @@ class Call:
         raise NotImplementedError
 
 
-def explain(error: BaseException, path: str) -> ServerError:
+def explain(error: BaseException, path: str, request_id: str = "") -> ServerError:
     """`error` as something to tell the client; what we didn't mean to raise is logged."""
     if isinstance(error, DecoupledError):
         return DecoupledError(f"{path.rpartition('/')[2]} RPC")
     if isinstance(error, ServerError):
         return error
-    log.error("%s failed", path, exc_info=error)
+    log.error("%s failed [%s]", path, single(request_id), exc_info=error)
     return internal(f"{path} failed: {type(error).__name__}")
 
 
