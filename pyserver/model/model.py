@@ -155,6 +155,10 @@ class Model:
         if self._traced is None:
             self._traced = self.scheduler.observer = TracingObserver(self.scheduler.observer)
 
+    def labels_of(self, output: str) -> Sequence[str]:
+        """The labels of the classes of `output`; none where it has no label file."""
+        return self.labels.get(output, ())
+
     @property
     def identity(self) -> str:
         """What its answers depend on, as far as configurations say it."""
