@@ -81,7 +81,8 @@ class Dispatcher:
             self._loop.call_soon(_refuse, payload, self._full(error))
             return
         except Exception as error:
-            log.exception("%s: a payload of %d requests can't be sent", self.name, len(payload.pendings))
+            ids = escaped(",".join(pending.request.id for pending in payload.pendings))
+            log.exception("%s: a payload of %d requests can't be sent [%s]", self.name, len(payload.pendings), ids)
             refusal = internal(f"model '{self._model_name}': a request can't be sent to '{self.name}': {error}")
             self._loop.call_soon(_refuse, payload, refusal)
             return
@@ -123,11 +124,13 @@ class Dispatcher:
         return False
 
     def ahead(self) -> list[Pending]:
-        """The requests that the stub has not begun."""
+        """The requests that wait for others before the stub begins them."""
         if self.load < 2:
             return []
         begun = self._responses.begun
         unbegun = [flight.payload for number, flight in self._flights.items() if number > begun]
+        if len(unbegun) == self.load:
+            del unbegun[0]  # the stub has nothing else to do: it is as good as begun
         return [
             pending
             for payload in unbegun

@@ -102,9 +102,9 @@ def test_strings_there_and_back(values: list[str]) -> None:
     ("datatype", "value"),
     [
         ("INT8", 128), ("INT8", -129), ("UINT8", -1), ("UINT64", 1 << 64), ("INT64", 1 << 63), ("INT32", 1.5),
-        ("INT32", "1"), ("INT32", None), ("INT32", True), ("INT32", [[1]]), ("INT32", {}),
-        ("FP32", "1"), ("FP32", None), ("FP32", True),
-        ("BOOL", 1), ("BOOL", "true"), ("BOOL", None), ("BYTES", 1), ("BYTES", None), ("BYTES", [["x"]]), ("FP16", "x"),
+        ("INT32", "1"), ("INT32", None), ("INT32", True), ("INT32", [[1]]), ("INT32", {}), ("FP32", "1"),
+        ("FP32", None), ("FP32", True), ("BOOL", 1), ("BOOL", "true"),
+        ("BOOL", None), ("BYTES", 1), ("BYTES", None), ("BYTES", [["x"]]), ("FP16", "x"),
     ],
 )  # fmt: skip
 def test_values_of_another_type(datatype: str, value: Any) -> None:
