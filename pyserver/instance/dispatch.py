@@ -81,7 +81,8 @@ class Dispatcher:
             self._loop.call_soon(_refuse, payload, self._full(error))
             return
         except Exception as error:
-            log.exception("%s: a payload of %d requests can't be sent", self.name, len(payload.pendings))
+            ids = escaped(",".join(pending.request.id for pending in payload.pendings))
+            log.exception("%s: a payload of %d requests can't be sent [%s]", self.name, len(payload.pendings), ids)
             refusal = internal(f"model '{self._model_name}': a request can't be sent to '{self.name}': {error}")
             self._loop.call_soon(_refuse, payload, refusal)
             return

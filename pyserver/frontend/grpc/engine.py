@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
 from pyserver.model.model import DecoupledError
+from pyserver.observe.formats import single
 from pyserver.payload import Reply, Ticket
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,10 @@ def _raise(error: ServerError) -> Any:
     raise error
 
 
+Heed = Callable[[Any, Mapping[str, str]], None]
+"""Looks at a request, or None, and the metadata of its call."""
+
+
 class Method(NamedTuple):
     """A unary RPC in three steps, so that only the middle one runs on the main loop.
 
@@ -50,6 +55,8 @@ class Method(NamedTuple):
     `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
     any more. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
     `submit`, where there is one, stands for `run` and has the result come to a `Reply` instead of a future.
+    `heed`, where there is one, looks at each call's metadata before it runs, and at what `decode` made of it: it may
+    add to that, or raise the ServerError of a call that is not welcome.
     """
 
     path: str
@@ -60,6 +67,7 @@ class Method(NamedTuple):
     drop: Callable[[Any], None] = _nothing
     blame: Callable[[ServerError], Any] = _raise
     submit: Callable[[Any, Reply], Ticket] | None = None
+    heed: Heed | None = None
 
 
 class Stream(Protocol):
@@ -85,12 +93,14 @@ class Stream(Protocol):
 class StreamMethod(NamedTuple):
     """A streaming RPC: `serve` is a coroutine on the engine's loop, cancelled when the client goes away.
 
-    `asks` says that the client streams as well; otherwise it sends one message.
+    `asks` says that the client streams as well; otherwise it sends one message. `heed` looks at the metadata of each
+    stream before it is served (with None for a request).
     """
 
     path: str
     serve: Callable[[Stream], Awaitable[None]]
     asks: bool = True
+    heed: Heed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ class Call:
         try:
             ticket: Any = self.method.run(request) if submit is None else submit(request, self)
         except Exception as error:
-            self.fail(explain(error, self.method.path))
+            self.fail(explain(error, self.method.path, str(getattr(request, "id", ""))))
             return
         if submit is not None:
             self.ticket = None if self.over else ticket
@@ -214,13 +224,13 @@ class Call:
         raise NotImplementedError
 
 
-def explain(error: BaseException, path: str) -> ServerError:
+def explain(error: BaseException, path: str, request_id: str = "") -> ServerError:
     """`error` as something to tell the client; what we didn't mean to raise is logged."""
     if isinstance(error, DecoupledError):
         return DecoupledError(f"{path.rpartition('/')[2]} RPC")
     if isinstance(error, ServerError):
         return error
-    log.error("%s failed", path, exc_info=error)
+    log.error("%s failed [%s]", path, single(request_id), exc_info=error)
     return internal(f"{path} failed: {type(error).__name__}")
 
 
