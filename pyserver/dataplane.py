@@ -9,6 +9,9 @@ from typing import Any
 from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
+from pyserver.extension import infer as extended
+from pyserver.extension.infer import ExtendedStream
+from pyserver.extension.regions import Regions
 from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.answer import relay
@@ -24,14 +27,10 @@ from pyserver.repository.metadata import model_metadata
 from pyserver.types import InferRequest, InferResponse
 
 EXTENSIONS = (
-    "model_repository",
-    "model_configuration",
-    "binary_tensor_data",
-    "parameters",
-    "statistics",
-    "trace",
-    "logging",
-)
+    "classification", "sequence", "model_repository", "model_repository(unload_dependents)", "schedule_policy",
+    "model_configuration", "system_shared_memory", "cuda_shared_memory", "binary_tensor_data", "parameters",
+    "statistics", "trace", "logging",
+)  # fmt: skip
 """The V2 extensions that this server has, by their names in the protocol."""
 TRACEPARENT = "traceparent"
 """The parameter of a request that holds a W3C trace context: where a header of that name goes."""
@@ -53,12 +52,16 @@ class DataPlane:
         cache: Cache | None = None,
         log: Log | None = None,
         traces: Traces | None = None,
+        regions: Regions | None = None,
+        limits: extended.Limits | None = None,
     ) -> None:
         self.log = log or Log()
         self.traces = traces or Traces()
         self._metrics = metrics or CustomMetrics()
         self._registry = registry
         self._cache = cache
+        self.regions = regions or Regions(allowed=False)
+        self._limits = limits or extended.Limits()
         self._name = name
         self._strict = strict_readiness
         self._starting = True
@@ -119,6 +122,10 @@ class DataPlane:
         inputs: list[dict[str, Any]] = model_metadata(self._registry.get(name, version).config, [])["inputs"]
         return inputs
 
+    def batching(self, name: str, version: str) -> bool:
+        """Whether the first dimension of the model's tensors is the batch."""
+        return bool(self._registry.get(name, version).config.max_batch_size)
+
     def model_config_json(self, name: str, version: str) -> str:
         """The normalised ModelConfig as Triton prints it."""
         return self._registry.get(name, version).config_json
@@ -155,6 +162,8 @@ class DataPlane:
         `protocol`, and when the request was `received` (from, to; monotonic ns), are for its trace, if it gets one.
         """
         model = self._registry.get(request.model_name, request.model_version)
+        if request.extension is not None:
+            return self._extended(model, request, protocol, received)
         return self._traced(model, request, protocol, received) if self.traces.on else model.infer(request)
 
     def submit(
@@ -162,9 +171,19 @@ class DataPlane:
     ) -> Ticket:
         """As `infer`, without a future: the answer goes to `reply`, perhaps before this returns."""
         model = self._registry.get(request.model_name, request.model_version)
+        if request.extension is not None:
+            return relay(self._extended(model, request, protocol, received), reply)
         if self.traces.on:
             return relay(self._traced(model, request, protocol, received), reply)
         return model.submit(request, reply)
+
+    def _extended(
+        self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...]
+    ) -> asyncio.Future[InferResponse]:
+        def run() -> asyncio.Future[InferResponse]:
+            return self._traced(model, request, protocol, received) if self.traces.on else model.infer(request)
+
+        return extended.infer(extended.Extended(model, request, self.regions, self._limits), run)
 
     def _traced(
         self, model: Model, request: InferRequest, protocol: str, received: tuple[int, ...]
@@ -192,6 +211,10 @@ class DataPlane:
             tracing.begin(trace, request, model)
         return trace
 
+    def watch(self, request: InferRequest) -> None:
+        """Have `request.trace` say what happens to it, whether it is traced or not."""
+        tracing.watch(request, self._registry.get(request.model_name, request.model_version))
+
     def trace_setting(self, name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The trace setting of a model, or ("") of all, with `changes` made to it."""
         if name:
@@ -204,9 +227,15 @@ class DataPlane:
         if self._registry.known(name) is None:
             raise invalid(f"Request for unknown model : {name}")
 
-    def infer_stream(self, request: InferRequest) -> Stream:
+    def infer_stream(self, request: InferRequest) -> Stream | ExtendedStream:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
         model = self._registry.get(request.model_name, request.model_version)
+        if request.extension is not None:
+            prepared = extended.Extended(model, request, self.regions, self._limits)
+            return ExtendedStream(prepared.start(lambda: self._streamed(model, request)), prepared)
+        return self._streamed(model, request)
+
+    def _streamed(self, model: Model, request: InferRequest) -> Stream:
         trace = self._sampled(model, request, "") if self.traces.on else None
         try:
             return model.infer_stream(request)

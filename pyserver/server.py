@@ -18,6 +18,9 @@ from pyserver.controlplane import SETTLE, ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
+from pyserver.extension.infer import Limits
+from pyserver.extension.regions import Regions
+from pyserver.frontend.address import is_loopback
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.instance.process import show_all_stacks
@@ -92,9 +95,11 @@ class Server:
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
         self._fork_servers = ForkServers() if settings.fork_stubs else None
         metrics = CustomMetrics()
+        self._regions = Regions(_shares_memory(settings), settings.client_shm_prefix)
         self.data_plane = DataPlane(
-            self.registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces
-        )
+            self.registry, settings.id, settings.strict_readiness, metrics, self._cache, log, self._traces,
+            self._regions, Limits(settings.http_max_body_size, settings.max_classification_size),
+        )  # fmt: skip
         services = ModelServices(self.registry, metrics, self._traces)
         _obeyed(self.data_plane.log, services.log_levels)
         self.control_plane = services.control_plane = ControlPlane(
@@ -164,6 +169,7 @@ class Server:
             front.stop_accepting()
         await asyncio.gather(*(front.drain(max(0.0, deadline - time.monotonic())) for front in self.fronts))
         await self.control_plane.stop(max(KILL_GRACE, deadline - time.monotonic()))
+        self._regions.close()
         if self._fork_servers is not None:
             self._fork_servers.close()
         if self._cache is not None:
@@ -205,6 +211,14 @@ class Server:
 
             fronts.append(MetricsServer(self.data_plane, settings))
         return fronts
+
+
+def _shares_memory(settings: Settings) -> bool:
+    """Whether clients may register shared memory: unless told otherwise, where all of them are on this host."""
+    if settings.allow_client_shm != "auto":
+        return settings.allow_client_shm == "true"
+    opened = [(settings.allow_http, settings.http_address), (settings.allow_grpc, settings.grpc_address)]
+    return all(is_loopback(address) for allowed, address in opened if allowed)
 
 
 def serve(settings: Settings, log: Log | None = None, watcher: Watcher | None = None) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from pyserver.errors import ServerError
 
@@ -53,6 +53,26 @@ class RequestedOutput:
     parameters: dict[str, Parameter] | None = None
 
 
+class Part(NamedTuple):
+    """`byte_size` bytes from `offset` of the shared memory that a client has registered as `region`."""
+
+    region: str
+    offset: int
+    byte_size: int
+
+
+class Extension(NamedTuple):
+    """What a request asks beyond its tensors. Never changed: requests share it.
+
+    `inputs` says, by position, which inputs lie in shared memory (their `data` is empty); `outputs`, by name, which
+    outputs go there; `classes` of which outputs the greatest values are wanted, and how many.
+    """
+
+    inputs: dict[int, Part]
+    outputs: dict[str, Part]
+    classes: dict[str, int]
+
+
 @dataclass(slots=True)
 class InferRequest:
     """One inference, as decoded from any protocol.
@@ -67,6 +87,7 @@ class InferRequest:
     `empty_final` asks for a message of its own where a stream ends without a last response.
     `deadline_ns` (monotonic nanoseconds, 0 for never) is that of the request on whose behalf an ensemble or a model
     asks: nothing is begun for it from then on, whatever the model's own policy says.
+    `extension` is None for most: what the data plane has to do beside running the model.
     """
 
     model_name: str
@@ -83,6 +104,7 @@ class InferRequest:
     flags: int = 0
     lease: Lease | None = None
     empty_final: bool = False
+    extension: Extension | None = None
     trace: Trace | None = None
     deadline_ns: int = 0
 

@@ -14,7 +14,7 @@ FLOORS = [
     {"server"},
     {"frontend"},
     {"protocol"},
-    {"dataplane", "controlplane", "bls"},
+    {"dataplane", "controlplane", "bls", "extension"},
     {"model"},
     {"repository", "environment", "cache"},
     {"scheduler"},

@@ -52,7 +52,7 @@ def tree_cpu_seconds(pid: int) -> float:
 
 def tree_pss_bytes(pid: int) -> int:
     """Memory of `pid` and its descendants, each shared page counted once."""
-    return sum(_pss(member) for member in tree(pid))
+    return sum(pss_bytes(member) for member in tree(pid))
 
 
 def descriptors(pid: int) -> int:
@@ -90,7 +90,8 @@ def _stat(pid: int) -> list[str]:
     return _read(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
 
 
-def _pss(pid: int) -> int:
+def pss_bytes(pid: int) -> int:
+    """Memory of `pid` itself, its part of what it shares; 0 if it is gone."""
     for line in _read(pid, "smaps_rollup").splitlines():
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024

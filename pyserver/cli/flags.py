@@ -14,6 +14,8 @@ from pyserver.cli import foreign, sources
 from pyserver.cli.help import text as help_text
 from pyserver.errors import ServerError
 from pyserver.observe import metrics_config, trace_settings
+from pyserver.protocol import restricted
+from pyserver.protocol.forwarding import forwarding
 from pyserver.scheduler.rate_limiter import parse_resources
 from pyserver.settings import Settings, flags
 
@@ -53,6 +55,10 @@ def checked(fields: Mapping[str, Any]) -> Settings:
     parse_resources(settings.rate_limit_resource)
     trace_settings.from_flags(settings)
     metrics_config.parse(settings.metrics_config)
+    restricted.parse_http(settings.http_restricted_api)
+    restricted.parse_grpc(settings.grpc_restricted_protocol)
+    forwarding(settings.http_header_forward_pattern)
+    forwarding(settings.grpc_header_forward_pattern)
     return settings
 
 

@@ -11,6 +11,8 @@ LONGEST_NS = 10 * SECOND
 WINDOW_NS = 60 * SECOND
 DEATHS = 5
 """So many deaths within WINDOW_NS open the breaker."""
+LIFE_NS = 2 * SECOND
+"""Who was ready for so long and then died has had an accident: the deaths before are no part of it."""
 OPEN_NS = 60 * SECOND
 """How long an open breaker rests before the next try."""
 
@@ -20,10 +22,14 @@ class Backoff:
 
     def __init__(self) -> None:
         self._deaths: deque[int] = deque(maxlen=DEATHS)
+        self._ready_ns: int | None = None
         self.broken = False
 
     def died(self, now_ns: int) -> int:
         """Note a death; how many nanoseconds to wait before the next start."""
+        if self._ready_ns is not None and now_ns - self._ready_ns >= LIFE_NS:
+            self._deaths.clear()
+        self._ready_ns = None
         while self._deaths and now_ns - self._deaths[0] > WINDOW_NS:
             self._deaths.popleft()
         self._deaths.append(now_ns)
@@ -33,6 +39,7 @@ class Backoff:
             return OPEN_NS
         return min(FIRST_NS << (count - 2), LONGEST_NS) if count > 1 else 0
 
-    def lived(self) -> None:
-        """It is ready again: requests are welcome, what it did before is remembered for WINDOW_NS."""
+    def ready(self, now_ns: int) -> None:
+        """It is ready: requests are welcome, its deaths are remembered for WINDOW_NS, or until it has lived LIFE_NS."""
         self.broken = False
+        self._ready_ns = now_ns

@@ -31,9 +31,9 @@ class RequestLayouts:
         """The packed layout of a request."""
         wanted = request.outputs
         inputs = request.inputs
-        if len(inputs) == 1 and wanted is None:
+        if len(inputs) == 1 and (wanted is None or len(wanted) == 1):
             tensor = inputs[0]
-            key: object = (tensor.name, tensor.datatype, tensor.shape)
+            key: object = (tensor.name, tensor.datatype, tensor.shape, wanted[0].name if wanted else None)
         else:
             names = tuple([output.name for output in wanted]) if wanted else ()
             key = (tuple([(tensor.name, tensor.datatype, tensor.shape) for tensor in inputs]), names)

@@ -91,7 +91,7 @@ class Supervisor:
     def _changed(self, instance: Instance) -> None:
         if instance.ready:
             self._kept = True
-            self._backoff.lived()
+            self._backoff.ready(self._clock())
             self.reason = ""
         elif not self._kept:
             return

@@ -23,6 +23,7 @@ from pyserver.instance.services import Services
 from pyserver.instance.spec import InstanceSpec
 from pyserver.instance.supervisor import Supervisor
 from pyserver.model.ensemble.ensemble import Ensemble
+from pyserver.model.labels import read_labels
 from pyserver.model.launch import Launch
 from pyserver.model.model import Model
 from pyserver.model.plan import Plan
@@ -87,11 +88,13 @@ class Loader:
 
     async def start(self, plan: Plan, report: Callable[[str], None] = log.info) -> list[Model]:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
+        labels = await self._in_thread(read_labels, plan.folder.path, plan.config)
         if plan.config.platform == ENSEMBLE:
             models: list[Model] = [self._ensemble(plan, version) for version in plan.versions]
         else:
             models = await self._equip_and_start(plan, report)
         for model in models:
+            model.labels = labels
             if self._cache is not None and model.config.response_cache.enable:
                 model.cache_with(self._cache)
             if self._metrics is not None:

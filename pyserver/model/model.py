@@ -44,8 +44,8 @@ class Model:
     """Takes requests while it has an instance that lives, or will live again in a moment.
 
     `config` is the normalised ModelConfig message, `config_json` the same as Triton prints it. `memory` is None for a
-    model without instances. `calls` are the names of other models that it is known to call, `users` the models,
-    ensembles, that send it requests of their own.
+    model without instances. `labels` are those of the classes of each output that has any. `calls` are the names of
+    other models that it is known to call, `users` the models, ensembles, that send it requests of their own.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Model:
         self.streams: set[Stream] = set()
         self.memory = memory
         self.calls: set[str] = set()
+        self.labels: Mapping[str, Sequence[str]] = {}
         self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._signature = Signature.of(name, config)
         self.seats = dict(seats or {})

@@ -19,7 +19,7 @@ class Statistics:
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
-        self.last_inference_ms = 0
+        self._touched = 0.0
         self.inference_count = 0
         self.execution_count = 0
         self.success = self.success_ns = 0
@@ -49,7 +49,7 @@ class Statistics:
             self.inference_count += pending.rows
             arrived = pending.arrived_ns
             self.success_ns += now_ns - arrived
-            self.queue_ns += max(0, started - arrived)
+            self.queue_ns += started - arrived if started > arrived else 0
             self.input_ns += input_ns
             self.infer_ns += infer_ns
             self.output_ns += output_ns
@@ -95,7 +95,12 @@ class Statistics:
 
     def touch(self) -> None:
         """A request was accepted: remember when (milliseconds since the epoch)."""
-        self.last_inference_ms = int(self._wall_clock() * 1000)
+        self._touched = self._wall_clock()
+
+    @property
+    def last_inference_ms(self) -> int:
+        """When a request was last accepted, in milliseconds since the epoch; 0 for never."""
+        return int(self._touched * 1000)
 
     def document(self) -> dict[str, Any]:
         """The statistics in the V2 statistics extension's JSON shape, without the model's name and version."""

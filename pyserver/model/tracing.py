@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyserver.errors import ServerError
 from pyserver.observe.trace import Trace
+from pyserver.observe.trace_settings import TraceSetting
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.scheduler.scheduler import Observer
 from pyserver.types import InferRequest, InferResponse
@@ -29,6 +30,7 @@ class TracingObserver:
         for pending in pendings:
             trace = pending.request.trace
             if trace is not None:
+                trace.together = len(pendings)
                 trace.executed(pending.arrived_ns, *timing)
 
     def rejected(self, pending: Pending, now_ns: int) -> None:
@@ -50,6 +52,29 @@ class TracingObserver:
 def _settle(pending: Pending) -> None:
     if pending.request.trace is not None:
         pending.request.trace.settled()
+
+
+class _Nobody:
+    """A sink for what only the front end looks at."""
+
+    def begin(self, trace: Trace) -> None:
+        """Nobody goes on from here."""
+
+    def finish(self, trace: Trace) -> None:
+        """Nobody writes it down."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def watch(request: InferRequest, model: Model) -> None:
+    """Note what happens to `request` in its `trace`, for who asked it alone."""
+    model.watch_traces()
+    request.trace = Trace(_OFF, _NOBODY, lambda trace: 0, model.name, str(model.version), request.id)
+
+
+_OFF = TraceSetting()
+_NOBODY = _Nobody()
 
 
 def begin(trace: Trace, request: InferRequest, model: Model) -> None:

@@ -57,6 +57,7 @@ class Trace:
     activities: list[Activity] = field(default_factory=list)
     error: str = ""
     spans: tuple[Any, ...] = ()
+    together: int = 0
     _executed: bool = False
     _ended: bool = False
     _finished: bool = False

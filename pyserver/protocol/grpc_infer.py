@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pyserver.core import wire
-from pyserver.errors import ServerError, invalid, not_found, unsupported
+from pyserver.errors import ServerError, invalid
 from pyserver.proto import inference as pb
-from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters, own_parameters, wrong_type
-from pyserver.types import Buffer, InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
+from pyserver.protocol.grpc_extension import REGION, decode_outputs, decode_place, own_parameters
+from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters
+from pyserver.types import Buffer, InferRequest, InferResponse, Part, Tensor
 
 FINAL = "triton_final_response"
 
@@ -35,29 +36,56 @@ def decode(data: bytes) -> InferRequest:
     try:
         given = message.parameters
         custom, priority, timeout_us, correlation_id, flags = decode_parameters(given) if given else NONE
+        inputs, places = _inputs(message)
+        listed = message.outputs
+        outputs, extension = decode_outputs(listed, places) if listed or places else (None, None)
         return InferRequest(
-            message.model_name, message.model_version, message.id, _inputs(message), _outputs(message.outputs),
+            message.model_name, message.model_version, message.id, inputs, outputs,
             custom or {}, True, False, priority, timeout_us, correlation_id, flags, None,
-            bool(given and given.get(EMPTY_FINAL_RESPONSE)),
+            bool(given and given.get(EMPTY_FINAL_RESPONSE)), extension,
         )  # fmt: skip
     except ServerError as error:
         raise BadRequestError(error, message) from None
 
 
-def _inputs(message: wire.Request) -> list[Tensor]:
-    """The inputs; whether they have the bytes that their shapes say is for the model's signature to judge."""
-    inputs, raw = message.inputs, message.raw
-    made = []
-    for at, (name, datatype, shape, parameters, contents) in enumerate(inputs):
-        own = None if parameters is None else _input_parameters(parameters, name)
+def _inputs(message: wire.Request) -> tuple[list[Tensor], dict[int, Part] | None]:
+    """The inputs, and which of them lie in shared memory, by position; None for none.
+
+    Whether they have the bytes that their shapes say is for the model's signature to judge.
+    """
+    raw = message.raw
+    made: list[Tensor] = []
+    places: dict[int, Part] | None = None
+    at = 0
+    data: Buffer
+    for name, datatype, shape, parameters, contents in message.inputs:
+        own = None
+        if parameters is not None:
+            if REGION in parameters:
+                places = {} if places is None else places
+                places[len(made)] = _place(message, name, parameters, contents)
+                made.append(Tensor(name, datatype, shape, b"", own_parameters(parameters)))
+                continue
+            own = own_parameters(parameters)
         if not raw:
             data = _explicit(message, name, datatype, contents)
         elif contents is None and at < len(raw):
             data = raw[at]
+            at += 1
         else:
             raise _raw_error(message, name, contents)
         made.append(Tensor(name, datatype, shape, data, own))
-    return made
+    return made, places
+
+
+def _place(message: wire.Request, name: str, given: dict[str, Any], contents: wire.Contents | None) -> Part:
+    """Where an input lies. It takes none of the raw contents, and may have none of its own."""
+    if contents is not None:
+        raise invalid(
+            "unexpected 'content' provided when using shared memory for input tensor "
+            f"'{name}' for model '{message.model_name}'"
+        )
+    return decode_place(given, f"input '{name}'")
 
 
 def _raw_error(message: wire.Request, name: str, contents: wire.Contents | None) -> ServerError:
@@ -84,45 +112,6 @@ def _explicit(message: wire.Request, name: str, datatype: str, contents: wire.Co
     except ValueError as error:
         raise invalid(f"unexpected explicit tensor data {where}: {error}") from None
     return data
-
-
-def _input_parameters(given: dict[str, Any], name: str) -> dict[str, Parameter]:
-    if "shared_memory_region" in given:
-        raise _no_region(given, f"input '{name}'")
-    return own_parameters(given)
-
-
-def _outputs(given: list[Any]) -> list[RequestedOutput] | None:
-    """The outputs asked for; None for all. Of two of one name the first holds, as in Triton."""
-    if len(given) == 1 and given[0][1] is None:
-        return [RequestedOutput(given[0][0], True)]
-    outputs: dict[str, RequestedOutput] = {}
-    for name, parameters in given:
-        own = None if parameters is None else _output_parameters(parameters, name)
-        outputs.setdefault(name, RequestedOutput(name, True, own))
-    return list(outputs.values()) or None
-
-
-def _output_parameters(given: dict[str, Any], name: str) -> dict[str, Parameter]:
-    where = f"output '{name}'"
-    if "classification" in given:
-        if type(given["classification"]) is not int:
-            raise wrong_type("classification", "int64_param", where)
-        raise unsupported(f"the classification extension is not supported: asked for of {where}")
-    if "shared_memory_region" in given:
-        raise _no_region(given, where)
-    return own_parameters(given)
-
-
-def _no_region(given: dict[str, Any], where: str) -> ServerError:
-    region = given["shared_memory_region"]
-    if not isinstance(region, str):
-        return wrong_type("shared_memory_region", "string_param", where)
-    return not_found(f"Unable to find shared memory region: '{region[:64]}' of {where}")
-
-
-def _refused(message: wire.Request, text: str) -> ServerError:
-    return invalid(f"[request id: {message.id or '<id_unknown>'}] {text}")
 
 
 def encode(response: InferResponse) -> bytes:

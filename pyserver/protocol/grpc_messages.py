@@ -68,6 +68,23 @@ def parse_unload(data: bytes) -> tuple[str, bool]:
     return message.model_name, dependents
 
 
+def parse_region(data: bytes) -> str:
+    """The name out of a status or unregister request of shared memory, the system's or CUDA's: all alike."""
+    return parse(pb.SystemSharedMemoryStatusRequest, data).name
+
+
+def parse_register(data: bytes) -> tuple[str, str, int, int]:
+    """Name, key, offset and size of the system region to register."""
+    message = parse(pb.SystemSharedMemoryRegisterRequest, data)
+    return message.name, message.key, message.offset, message.byte_size
+
+
+def parse_register_cuda(data: bytes) -> tuple[str, bytes, int, int]:
+    """Name, handle, device and size of the CUDA region to register."""
+    message = parse(pb.CudaSharedMemoryRegisterRequest, data)
+    return message.name, message.raw_handle, message.device_id, message.byte_size
+
+
 def _check_repository(name: str) -> None:
     if name:
         raise unsupported(f"'repository_name' specification is not supported, got '{name}'")
@@ -161,6 +178,16 @@ def statistics(models: Sequence[Mapping[str, Any]]) -> bytes:
 def index(models: Sequence[Mapping[str, Any]]) -> bytes:
     """A RepositoryIndexResponse out of the index's entries."""
     return _from_json(pb.RepositoryIndexResponse(), {"models": models})
+
+
+def system_regions(regions: Sequence[Mapping[str, Any]]) -> bytes:
+    """A SystemSharedMemoryStatusResponse out of the status of each region."""
+    return _from_json(pb.SystemSharedMemoryStatusResponse(), {"regions": {each["name"]: each for each in regions}})
+
+
+def cuda_regions(regions: Sequence[Mapping[str, Any]]) -> bytes:
+    """A CudaSharedMemoryStatusResponse, likewise."""
+    return _from_json(pb.CudaSharedMemoryStatusResponse(), {"regions": {each["name"]: each for each in regions}})
 
 
 def _from_json(message: Message, value: Mapping[str, Any]) -> bytes:

@@ -54,13 +54,8 @@ def decode_parameters(given: dict[str, Any]) -> Parameters:
         elif key.startswith(RESERVED_PREFIX):
             _check_reserved(key, value)
         else:
-            custom[key] = _custom(key, value)
+            custom[key] = custom_parameter(key, value)
     return Parameters(custom, flags=flags, **known)
-
-
-def own_parameters(given: dict[str, Any]) -> dict[str, Parameter]:
-    """The parameters of an input or an output; ServerError as for a request's custom ones."""
-    return {key: _custom(key, value) for key, value in given.items()}
 
 
 def wrong_type(key: str, expected: str, where: str = "the request") -> ServerError:
@@ -105,7 +100,8 @@ def _check_reserved(key: str, value: Any) -> None:
     _boolean(key, value)
 
 
-def _custom(key: str, value: Any) -> Parameter:
+def custom_parameter(key: str, value: Any) -> Parameter:
+    """A parameter of the client's own; ServerError for one without a value, or with one that no int64_param holds."""
     # Triton's own text leaves out double_param, which it takes.
     if value is None or (type(value) is int and value >= _INT64_END):
         raise wrong_type(key, "int64_param, bool_param, or string_param")

@@ -29,6 +29,15 @@ INDEX = f"{_REPOSITORY}/index"
 LOAD = f"{_REPOSITORY}/models/{_NAME}/load"
 UNLOAD = f"{_REPOSITORY}/models/{_NAME}/unload"
 
+_SYSTEM = r"/v2/systemsharedmemory(?:/region/(?P<name>[^/]+))?"
+_CUDA = r"/v2/cudasharedmemory(?:/region/(?P<name>[^/]+))?"
+SYSTEM_STATUS, SYSTEM_REGISTER, SYSTEM_UNREGISTER = f"{_SYSTEM}/status", f"{_SYSTEM}/register", f"{_SYSTEM}/unregister"
+CUDA_STATUS, CUDA_REGISTER, CUDA_UNREGISTER = f"{_CUDA}/status", f"{_CUDA}/register", f"{_CUDA}/unregister"
+
+_V1_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]+))?"
+ROOT, V1_MODELS, V1_MODEL = "/", "/v1/models", _V1_MODEL
+V1_PREDICT, V1_EXPLAIN = f"{_V1_MODEL}:predict", f"{_V1_MODEL}:explain"
+
 
 def parse_version(digits: str) -> str:
     """The version in a path, without leading zeros; "" where there is none. ServerError (400) beyond 2^63-1."""

@@ -11,18 +11,21 @@ import re
 from typing import Any, NamedTuple
 
 from pyserver.core import tensor
-from pyserver.errors import ServerError, invalid, not_found, unsupported
+from pyserver.errors import ServerError, invalid
 from pyserver.protocol import rest_json
 from pyserver.protocol import rest_values as json_as
+from pyserver.protocol.rest_extension import decode_outputs, decode_place, own_parameters
 from pyserver.protocol.rest_parameters import NONE, Parameters, decode_parameters
-from pyserver.types import Buffer, InferRequest, Lease, Parameter, RequestedOutput, Tensor
+from pyserver.types import Buffer, Extension, InferRequest, Lease, Parameter, Part, RequestedOutput, Tensor
 
 MAX_JSON_SIZE = 64 << 20
 """Bytes of JSON in one request, as the default of Triton's `--http-max-input-size`."""
 
 
 class _Input(NamedTuple):
-    """An input as its JSON says: its elements are in `data`, or (None) in the next `size` bytes of the body."""
+    """An input as its JSON says: its elements are in `data`, or (None) in the next `size` bytes of the body, or, with
+    no `data`, in shared memory (`place`).
+    """
 
     name: str
     datatype: str
@@ -30,6 +33,7 @@ class _Input(NamedTuple):
     parameters: dict[str, Parameter] | None
     size: int
     data: Buffer | None
+    place: Part | None = None
 
 
 class _Header(NamedTuple):
@@ -40,6 +44,7 @@ class _Header(NamedTuple):
     outputs: list[RequestedOutput] | None
     parameters: Parameters
     size: int
+    extension: Extension | None = None
 
 
 _MEMORY_ENTRIES = 512
@@ -93,12 +98,12 @@ def decode(
         header = _memory.get(text) or _recalled(text, model_name, max_json_size)
     else:
         header = _parse(view[:header_length], model_name, max_json_size)
-    id, described, outputs, parameters, size = header
+    id, described, outputs, parameters, size, extension = header
     if header_length + size != total:
         raise _wrong_size(header, header_length, total, model_name)
     inputs = []
     at = header_length
-    for name, datatype, shape, own, size, data in described:
+    for name, datatype, shape, own, size, data, _ in described:
         if data is None:
             end = at + size
             data = view[at:end]
@@ -107,7 +112,7 @@ def decode(
     custom, binary_output, priority, timeout_us, correlation_id, flags = parameters
     return InferRequest(
         model_name, model_version, id, inputs, outputs, custom.copy(), binary_output, False, priority, timeout_us,
-        correlation_id, flags, lease,
+        correlation_id, flags, lease, False, extension,
     )  # fmt: skip
 
 
@@ -129,9 +134,9 @@ def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
     key = b"{" + text[leading.end() :] if leading else text
     known = _memory.get(key) if leading else None
     if leading and known:
-        return _Header(leading[1].decode(), known.inputs, known.outputs, known.parameters, known.size)
+        return known._replace(id=leading[1].decode())
     header = _parse(text, model_name, max_json_size)
-    if (leading or not header.id) and all(item.data is None for item in header.inputs):
+    if (leading or not header.id) and all(not item.data for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
         _memory[key] = header._replace(id="")
@@ -152,12 +157,12 @@ def _filled(text: Buffer, model_name: str, max_json_size: int) -> _Header:
         outside = b"{" + outside[leading.end() :] if leading else b""
     known = _forms.get(outside)
     if known is not None and [array.count for array in arrays] == known[1]:
-        _, described, outputs, parameters, _ = known[0]
+        _, described, outputs, parameters, _, extension = known[0]
         inputs = [
             _Input(name, datatype, shape, own, 0, array.buffer)
-            for (name, datatype, shape, own, _, _), array in zip(described, arrays, strict=True)
+            for (name, datatype, shape, own, _, _, _), array in zip(described, arrays, strict=True)
         ]
-        return _Header(id, inputs, outputs, parameters, 0)
+        return _Header(id, inputs, outputs, parameters, 0, extension)
     header = _header(document, model_name)
     if outside:
         _remember_form(outside, header, arrays)
@@ -199,8 +204,10 @@ def _header(document: Any, model_name: str) -> _Header:
     parameters = decode_parameters(document["parameters"]) if "parameters" in document else NONE
     listed = json_as.array(json_as.member(document, "inputs", ""), "inputs", "")
     inputs = [_parse_input(item, model_name) for item in listed]
-    outputs = _parse_outputs(document["outputs"]) if "outputs" in document else None
-    return _Header(id, inputs, outputs, parameters, sum([item.size for item in inputs]))
+    places = {position: item.place for position, item in enumerate(inputs) if item.place is not None}
+    outputs, extension = decode_outputs(document.get("outputs", []), places)
+    size = sum([item.size for item in inputs])
+    return _Header(id, inputs, outputs, parameters, size, extension)
 
 
 def _parse_input(item: object, model_name: str) -> _Input:
@@ -214,7 +221,9 @@ def _parse_input(item: object, model_name: str) -> _Input:
     shape = tuple([json_as.unsigned(dim, "shape", where) for dim in dims])
     parameters = json_as.mapping(fields.get("parameters", {}), "parameters", where)
     _check_sources(fields, parameters, where, model_name)
-    own = _own_parameters(parameters)
+    own = own_parameters(parameters)
+    if "shared_memory_region" in parameters:
+        return _Input(name, datatype, shape, own, 0, b"", decode_place(parameters, where))
     if "data" in fields:
         return _Input(name, datatype, shape, own, 0, rest_json.elements(fields["data"], shape, where))
     size = json_as.unsigned(parameters["binary_data_size"], "binary_data_size", where)
@@ -222,7 +231,7 @@ def _parse_input(item: object, model_name: str) -> _Input:
 
 
 def _check_sources(fields: dict[str, Any], parameters: dict[str, Any], where: str, model_name: str) -> None:
-    """An input's elements come from exactly one place, and that isn't shared memory."""
+    """An input's elements come from exactly one place."""
     given = [f"'{key}'" for key in ("data",) if key in fields]
     given += [f"'{key}'" for key in ("binary_data_size", "shared_memory_region") if key in parameters]
     if len(given) != 1:
@@ -231,39 +240,6 @@ def _check_sources(fields: dict[str, Any], parameters: dict[str, Any], where: st
             "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
             f"'shared_memory_region' in 'parameters'. {found}{where} for model '{model_name}'"
         )
-    if "shared_memory_region" in parameters:
-        raise _no_region(parameters, where)
-
-
-def _no_region(parameters: dict[str, Any], where: str) -> ServerError:
-    region = json_as.string(parameters["shared_memory_region"], "shared_memory_region", where)
-    return not_found(f"Unable to find shared memory region: '{json_as.shortened(region)}'{where}")
-
-
-def _own_parameters(parameters: dict[str, Any]) -> dict[str, Parameter] | None:
-    own = {
-        key: value
-        for key, value in parameters.items()
-        if key not in ("binary_data_size", "binary_data") and isinstance(value, bool | int | float | str)
-    }
-    return own or None
-
-
-def _parse_outputs(value: object) -> list[RequestedOutput] | None:
-    """The outputs asked for, None for an empty list: all. Of two of one name the first holds, as in Triton."""
-    outputs: dict[str, RequestedOutput] = {}
-    for item in json_as.array(value, "outputs", ""):
-        fields = json_as.mapping(item, "outputs", "")
-        name = json_as.string(json_as.member(fields, "name", " of an output"), "name", " of an output")
-        where = f" of output '{json_as.shortened(name)}'"
-        parameters = json_as.mapping(fields.get("parameters", {}), "parameters", where)
-        if "shared_memory_region" in parameters:
-            raise _no_region(parameters, where)
-        if "classification" in parameters:
-            raise unsupported(f"the classification extension is not supported: asked for{where}")
-        binary = json_as.boolean(parameters.get("binary_data", False), "binary_data", where)
-        outputs.setdefault(name, RequestedOutput(name, binary, _own_parameters(parameters)))
-    return list(outputs.values()) or None
 
 
 def _wrong_size(header: _Header, header_length: int, total: int, model_name: str) -> ServerError:

@@ -70,8 +70,8 @@ def _identified(text: bytes, id: str) -> bytes:
 
 
 def _encode_json(response: InferResponse, request: InferRequest) -> bytes | None:
-    """An answer without parameters whose outputs are all JSON; None for any other. What leads to each is kept."""
-    if response.parameters:
+    """An ordinary answer whose outputs are all JSON, without parameters; else None. What leads to each is kept."""
+    if response.parameters or request.extension is not None:
         return None
     key: list[object] = [response.model_name, response.model_version]
     listed, default = request.outputs, request.binary_output
@@ -105,7 +105,7 @@ def _led(key: tuple[object, ...], response: InferResponse) -> list[bytes]:
 
 
 def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:
-    """Whatever has parameters, or an output as JSON."""
+    """Whatever has parameters, or an output as JSON or in shared memory, of which the answer has no bytes."""
     document: dict[str, Any] = {}
     if response.id:
         document["id"] = response.id
@@ -113,10 +113,13 @@ def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[int |
     document["model_version"] = response.model_version
     if response.parameters:
         document["parameters"] = response.parameters
+    shared = request.extension.outputs if request.extension is not None else {}
     outputs = document["outputs"] = []
     raw: list[Buffer] = []
     for tensor in response.outputs:
-        if _listed_binary(request.outputs or [], tensor.name, request.binary_output):
+        if tensor.name in shared:
+            outputs.append(_described(tensor))
+        elif _listed_binary(request.outputs or [], tensor.name, request.binary_output):
             outputs.append(_binary(tensor))
             raw.append(tensor.data)
         else:
@@ -131,8 +134,11 @@ def _binary(tensor: Tensor) -> dict[str, Any]:
 
 
 def _as_json(tensor: Tensor) -> dict[str, Any]:
+    return {**_described(tensor), "data": orjson.Fragment(rest_json.dumps(tensor))}
+
+
+def _described(tensor: Tensor) -> dict[str, Any]:
     output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if tensor.parameters:
         output["parameters"] = tensor.parameters
-    output["data"] = orjson.Fragment(rest_json.dumps(tensor))
     return output

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import orjson
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.protocol.restricted import RestrictedError
 
 HTTP: dict[ErrorCode, int] = {
     ErrorCode.UNKNOWN: HTTPStatus.BAD_REQUEST,
@@ -48,9 +49,14 @@ def http_reason(status: int) -> str:
         return ""
 
 
+def http_status(error: ServerError) -> int:
+    """The HTTP status of a failure."""
+    return int(HTTPStatus.FORBIDDEN) if isinstance(error, RestrictedError) else HTTP[error.code]
+
+
 def http_error(error: ServerError) -> tuple[int, bytes]:
     """The HTTP status and the JSON body of a failure."""
-    return HTTP[error.code], error_body(error.message)
+    return http_status(error), error_body(error.message)
 
 
 def error_body(message: str) -> bytes:

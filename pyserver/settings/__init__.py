@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pyserver.settings.extensions import ExtensionSettings
 from pyserver.settings.grpc import GrpcSettings
 from pyserver.settings.http import HttpSettings
 from pyserver.settings.limits import CacheSettings, LimitSettings
@@ -30,6 +31,7 @@ class Settings(
     CacheSettings,
     GrpcSettings,
     HttpSettings,
+    ExtensionSettings,
     ServerSettings,
     ModelSettings,
 ):  # the last comes first in the table

@@ -17,6 +17,17 @@ class HttpSettings:
     http_address: str = flag("127.0.0.1", "address to bind; 0.0.0.0 for every interface", GROUP, "ADDRESS")
     http_port: int = flag(8000, "port; 0 for a free one", GROUP, "PORT")
     reuse_http_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", GROUP)
+    http_restricted_api: tuple[str, ...] = flag(
+        (),
+        "answer these kinds of requests only with this header; may be given several times",
+        GROUP,
+        "KIND,...:KEY=VALUE",
+        more="kinds: health, metadata, inference, shared-memory, model-config, model-repository, statistics, trace, "
+        "logging",
+    )
+    http_header_forward_pattern: str = flag(
+        "", "give headers whose names match to models, as request parameters", GROUP, "REGEX"
+    )
     http_max_input_size: int = flag(
         64 * MEBIBYTE,
         "largest JSON text of a request, and JSON tensor",

@@ -20,6 +20,8 @@ REPOSITORY = ["--model-repository", "/models"]
 CHECKED: dict[str, tuple[str, Any]] = {
     "cache_config": ("local,size=4096", ("local,size=4096",)),
     "response_cache_byte_size": ("4096", 4096),
+    "http_restricted_api": ("health,metadata:k=v", ("health,metadata:k=v",)),
+    "grpc_restricted_protocol": ("inference:k=v=w", ("inference:k=v=w",)),
     "metrics_config": ("summary_latencies=true", ("summary_latencies=true",)),
     "trace_config": ("level=OFF", ("level=OFF",)),
     "trace_level": ("OFF", ("OFF",)),
@@ -60,6 +62,18 @@ def test_every_flag_is_taken_in_both_spellings(name: str, default: Any, about: d
     option = "--" + name.replace("_", "-")
     given = [f"{option}={text}"] if joined else [option, text]
     assert getattr(parse([*REPOSITORY, *given] if name != "model_repository" else given), name) == value
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--http-restricted-api=nope:k=v", "--http-restricted-api=health", "--grpc-restricted-protocol=health:k=",
+        "--http-header-forward-pattern=(", "--grpc-header-forward-pattern=[",
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(option: str) -> None:
+    with pytest.raises(SystemExit):
+        parse([*REPOSITORY, option])
 
 
 @pytest.mark.parametrize("text", ["R", "R:x", ":3"])

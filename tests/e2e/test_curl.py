@@ -107,8 +107,8 @@ def test_16_megabytes_from_a_file(server: ServerProcess, tmp_path: Path, options
 
 
 def test_health_and_metadata(server: ServerProcess) -> None:
-    assert curl(server, "/v2/health/live") == (200, b"")
-    assert curl(server, "/v2/health/ready") == (200, b"")
+    assert curl(server, "/v2/health/live") == (200, b'{"live":true}')
+    assert curl(server, "/v2/health/ready") == (200, b'{"ready":true}')
     assert curl(server, "/v2/models/add_sub/ready") == (200, b"")
     status, body = curl(server, "/v2")
     assert status == 200

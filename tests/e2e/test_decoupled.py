@@ -23,12 +23,15 @@ from tools import proc
 from tools.process import ServerProcess
 
 
-@pytest.fixture(scope="module")
-def decoupled(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module", params=["native", "grpcio"])
+def decoupled(
+    request: pytest.FixtureRequest, make_server: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    triton = request.config.getoption("--server") == "triton"
     repository = tmp_path_factory.mktemp("decoupled")
     for name, source in {"repeat": REPEAT, "square": SQUARE, "odd": ODD}.items():
         write_decoupled(repository, name, source)
-    with make_server(repository) as running:
+    with make_server(repository, options=() if triton else (f"--grpc-engine={request.param}",)) as running:
         yield running
 
 

@@ -36,6 +36,8 @@ class TritonPythonModel:
                 time.sleep(600)
             elif how == "keeps the lock":
                 ctypes.PyDLL(None).sleep(600)
+            elif how == "is stopped":
+                os.kill(os.getpid(), 19)
             elif how == "looks":
                 patient(request)
             elif how == "quick":
@@ -75,7 +77,7 @@ def revive(server: ServerProcess) -> int:
     return int(run(server, "returns").json["outputs"][0]["data"][0])
 
 
-@pytest.mark.parametrize("how", ["sleeps", "keeps the lock"])
+@pytest.mark.parametrize("how", ["sleeps", "keeps the lock", "is stopped"])
 def test_a_stuck_execution_is_ended_and_fails_alone(limited: ServerProcess, how: str) -> None:
     stuck_in = revive(limited)
     with ThreadPoolExecutor(2) as pool:

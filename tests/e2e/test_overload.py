@@ -15,7 +15,7 @@ from tests.conftest import Serve
 from tests.e2e.test_deadlines import hang_up, reasons
 from tests.support.batching import ask_rows, together, write_rows
 from tests.support.load import binary_request, flood
-from tests.support.repositories import write_add, write_ensemble
+from tests.support.repositories import write_add, write_ensemble, write_model
 from tools import proc
 from tools.process import ServerProcess
 
@@ -90,6 +90,36 @@ def test_overflow_cancellation_and_deadline_are_each_counted_exactly(serve: Serv
     assert server.metric("nv_inference_request_success", model="busy") == 3
     assert server.metric("nv_inference_exec_count", model="busy") == 3
     waiting(server, 0)
+
+
+CALLS = """
+import asyncio
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    async def execute(self, requests):
+        return [await self.one(request) for request in requests]
+
+    async def one(self, request):
+        names = dict(model_name="busy", requested_output_names=["Y"], inputs=request.inputs())
+        answers = await asyncio.gather(*(pb_utils.InferenceRequest(**names).async_exec() for _ in range(5)))
+        said = [answer.error().message() if answer.has_error() else "" for answer in answers]
+        print("refused", sum("Exceeds maximum queue size for model 'busy'" in text for text in said), flush=True)
+        return answers[0]
+"""
+
+
+def test_calls_of_models_wait_in_the_same_bounded_queue(serve: Serve, tmp_path: Path) -> None:
+    """Of five calls at once one runs, two wait, and two are refused."""
+    write_rows(tmp_path, "busy", "dynamic_batching { default_queue_policy { max_queue_size: 2 } }", 0.2, batch=1)
+    config = 'backend: "python" max_batch_size: 1 input { name: "X" data_type: TYPE_INT32 dims: [ 1 ] }'
+    write_model(tmp_path, "calls", CALLS, config + ' output { name: "Y" data_type: TYPE_INT32 dims: [ -1 ] }')
+    server = serve(tmp_path)
+    assert ask_rows(server, "calls", 7).status == 200
+    server.wait_log("refused 2", 5)
+    assert reasons(server, "busy")["REJECTED"] == 2
+    assert server.metric("nv_inference_request_success", model="busy") == 3
 
 
 def waiting(server: ServerProcess, count: int) -> None:

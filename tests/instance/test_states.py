@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserver.instance.backoff import DEATHS, FIRST_NS, LONGEST_NS, OPEN_NS, SECOND, WINDOW_NS, Backoff
+from pyserver.instance.backoff import DEATHS, FIRST_NS, LIFE_NS, LONGEST_NS, OPEN_NS, SECOND, WINDOW_NS, Backoff
 from pyserver.instance.console import BURST, LINES_PER_SECOND, MAX_LINE, LineBudget, LineSplitter, clean
 from pyserver.instance.pace import MOST, Pace
 from pyserver.instance.states import Event, State, advance
@@ -40,9 +40,18 @@ def test_backoff_grows_and_breaks() -> None:
     assert not backoff.broken
     assert backoff.died(DEATHS * SECOND) == OPEN_NS
     assert backoff.broken
-    backoff.lived()
+    backoff.ready((DEATHS + 1) * SECOND)
     assert not backoff.broken
-    assert backoff.died((DEATHS + 1) * SECOND) == OPEN_NS, "it lives, but not for long: still too often"
+    assert backoff.died((DEATHS + 1) * SECOND + LIFE_NS - 1) == OPEN_NS, "it lived, but not for long: still too often"
+
+
+def test_who_lives_for_a_while_has_accidents_and_no_crash_loop() -> None:
+    backoff = Backoff()
+    for number in range(2 * DEATHS):
+        backoff.ready(number * 2 * LIFE_NS)
+        assert backoff.died(number * 2 * LIFE_NS + LIFE_NS) == 0
+        assert not backoff.broken
+    assert backoff.died(4 * DEATHS * LIFE_NS) == FIRST_NS, "one that did not even become ready"
 
 
 def test_backoff_forgets() -> None:

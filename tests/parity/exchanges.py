@@ -256,5 +256,51 @@ INFER = [
     *(call(f"infer, the model says {code}", "ModelInfer", message("failing", ("HOW", "BYTES", len(code).to_bytes(4, "little") + code.encode(), [1])))
       for code in ("INTERNAL", "INVALID_ARG", "UNAVAILABLE", "CANCELLED")),
 ]  # fmt: skip
+CLASSES = {"parameters": {"classification": 2}}
+PLACE = {"shared_memory_region": "nope", "shared_memory_byte_size": 16}
+
+
+def classified(*values: float, k: int = 2) -> Any:
+    """A request of the model `batching` for its greatest values, over gRPC."""
+    output = pb.ModelInferRequest.InferRequestedOutputTensor(
+        name="OUTPUT", parameters={"classification": pb.InferParameter(int64_param=k)}
+    )
+    data = np.array([values], np.float32)
+    return message("batching", ("INPUT", "FP32", data, [1, len(values)]), outputs=[output])
+
+
+EXTENSIONS = [
+    infer("classes", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [2, 3], [1, 3, 2, -5.5, 0.25, 1e9])], "outputs": [{"name": "OUTPUT", **CLASSES}]}),
+    infer("classes, binary", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [1, 3], [1, 3, 2])],
+        "outputs": [{"name": "OUTPUT", "parameters": {"classification": 9, "binary_data": True}}]}),
+    infer("classes of integers", "batching", {
+        "inputs": [tensor("INPUT", "FP32", [1, 1], [1])], "outputs": [{"name": "REQUESTS", **CLASSES}]}),
+    # Not of strings: Triton divides by their size, 0, and ends.
+    call("classes", "ModelInfer", classified(1, 3, 2)),
+    call("more classes than there are", "ModelInfer", classified(1, 3, 2, k=9)),
+    http("regions", "/v2/systemsharedmemory/status", method="GET"),
+    http("region that is not there", "/v2/systemsharedmemory/region/nope/status", method="GET"),
+    http("unregister what is not there", "/v2/systemsharedmemory/region/nope/unregister"),
+    http("unregister all", "/v2/systemsharedmemory/unregister"),
+    http("bad register without a key", "/v2/systemsharedmemory/region/r/register", b'{"byte_size": 8}'),
+    http("bad register without a size", "/v2/systemsharedmemory/region/r/register", b'{"key": "/k"}'),
+    http("bad register without an object", "/v2/systemsharedmemory/region/r/register", b'{"key": "/no-such", "byte_size": 8}'),
+    http("bad register without a name", "/v2/systemsharedmemory/register", b'{"key": "/k", "byte_size": 8}'),
+    http("cuda regions", "/v2/cudasharedmemory/status", method="GET"),
+    http("bad cuda handle", "/v2/cudasharedmemory/region/r/register", b'{"raw_handle": {"b64": "AAAA"}, "device_id": 0, "byte_size": 8}'),
+    http("bad cuda without a handle", "/v2/cudasharedmemory/region/r/register", b'{"device_id": 0, "byte_size": 8}'),
+    infer("input in a region that is not there", "add_sub", {"inputs": [
+        {"name": "INPUT0", "datatype": "FP32", "shape": [4], "parameters": PLACE}, B]}),
+    infer("output in a region that is not there", "add_sub", {**GOOD, "outputs": [{"name": "OUTPUT0", "parameters": PLACE}]}),
+    infer("output in a region and classified", "add_sub", {
+        **GOOD, "outputs": [{"name": "OUTPUT0", "parameters": {**PLACE, "classification": 1}}]}),
+    call("regions", "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest()),
+    call("region that is not there", "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(name="nope")),
+    call("unregister", "SystemSharedMemoryUnregister", pb.SystemSharedMemoryUnregisterRequest(name="nope")),
+    call("cuda regions", "CudaSharedMemoryStatus", pb.CudaSharedMemoryStatusRequest()),
+    http("generate with an unknown model", "/v2/models/nope/generate", b'{"x": 1}'),
+]  # fmt: skip
 REFUSED = [http(f"bad {row.row}", row.path, row.body, row.method, row.headers) for row in BAD.values()]
-EXCHANGES = [*SERVER, *OBSERVED, *MODEL, *INFER, *REFUSED]
+EXCHANGES = [*SERVER, *OBSERVED, *MODEL, *INFER, *EXTENSIONS, *REFUSED]

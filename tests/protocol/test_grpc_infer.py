@@ -9,7 +9,16 @@ from pyserver.core import bytes as byte_strings
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.proto import inference as pb
 from pyserver.protocol import grpc_infer
-from pyserver.types import SEQUENCE_END, SEQUENCE_START, InferRequest, InferResponse, RequestedOutput, Tensor
+from pyserver.types import (
+    SEQUENCE_END,
+    SEQUENCE_START,
+    Extension,
+    InferRequest,
+    InferResponse,
+    Part,
+    RequestedOutput,
+    Tensor,
+)  # fmt: skip
 
 DTYPES = {
     "BOOL": np.bool_, "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "UINT8": np.uint8,
@@ -174,10 +183,35 @@ def output(**parameters):
     return made
 
 
-def shared_input():
+PLACE = {"shared_memory_region": "r", "shared_memory_offset": 8, "shared_memory_byte_size": 16}
+
+
+def shared_input(**parameters):
     made = message([("X", "FP32", [1])])
-    set_parameters(made.inputs[0].parameters, {"shared_memory_region": "r"})
+    set_parameters(made.inputs[0].parameters, parameters)
     return made
+
+
+def typed_and_shared():
+    made = typed("FP32", [1], fp32_contents=[1.0])
+    set_parameters(made.inputs[0].parameters, PLACE)
+    return made
+
+
+def test_what_is_asked_beyond_tensors():
+    made = message([("A", "UINT8", [1]), ("B", "UINT8", [1]), ("C", "UINT8", [1])], [b"a", b"c"])
+    set_parameters(made.inputs[1].parameters, {**PLACE, "own": 1})
+    set_parameters(made.outputs.add(name="X").parameters, {"classification": 3})
+    set_parameters(made.outputs.add(name="Y").parameters, PLACE)
+    set_parameters(made.outputs.add(name="X").parameters, PLACE)
+    request = decode(made)
+    part = Part("r", 8, 16)
+    assert request.extension == Extension({1: part}, {"Y": part}, {"X": 3})
+    # An input in shared memory takes none of the raw contents.
+    assert [bytes(tensor.data) for tensor in request.inputs] == [b"a", b"", b"c"]
+    assert request.inputs[1].parameters == {"own": 1}
+    assert [(each.name, each.parameters) for each in request.outputs] == [("X", None), ("Y", None)]
+    assert decode(message([("A", "UINT8", [1])], [b"a"])).extension is None
 
 
 def test_contents_beside_raw_contents():
@@ -196,9 +230,24 @@ def test_contents_beside_raw_contents():
             ErrorCode.UNSUPPORTED,
             "string correlation ID cannot be longer than 128 characters",
         ),
-        (output(classification=3), ErrorCode.UNSUPPORTED, "classification"),
-        (output(shared_memory_region="r"), ErrorCode.NOT_FOUND, "Unable to find shared memory region: 'r'"),
-        (shared_input(), ErrorCode.NOT_FOUND, "Unable to find shared memory region: 'r'"),
+        (output(classification=-3), ErrorCode.INVALID_ARG, "parameter 'classification' of output 'O' is -3"),
+        (output(classification="3"), ErrorCode.INVALID_ARG, "'classification' parameter, expected int64_param"),
+        (output(shared_memory_region=3), ErrorCode.INVALID_ARG, "'shared_memory_region' parameter, expected string"),
+        (
+            output(shared_memory_region="r", classification=1),
+            ErrorCode.INVALID_ARG,
+            "Output can't set both 'shared_memory_region' and 'classification'",
+        ),
+        (
+            shared_input(shared_memory_region="r", shared_memory_offset="0"),
+            ErrorCode.INVALID_ARG,
+            "'shared_memory_offset' parameter, expected int64_param",
+        ),
+        (
+            typed_and_shared(),
+            ErrorCode.INVALID_ARG,
+            "unexpected 'content' provided when using shared memory for input tensor 'X' for model 'm'",
+        ),
     ],
 )
 def test_what_is_not_here(made, code, text):

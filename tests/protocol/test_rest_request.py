@@ -8,7 +8,7 @@ import pytest
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.protocol import rest_request
 from pyserver.protocol.rest_infer import decode, parse_header_length
-from pyserver.types import SEQUENCE_END, SEQUENCE_START, InferRequest, RequestedOutput
+from pyserver.types import SEQUENCE_END, SEQUENCE_START, Extension, InferRequest, Part, RequestedOutput
 
 FLOATS = np.arange(4, dtype=np.float32).tobytes()
 
@@ -382,16 +382,56 @@ def test_what_is_wrong_is_said(row: int, document: object, words: str) -> None:
     ],
     ids=["input", "output"],
 )
-def test_no_shared_memory_region_is_known(document: object) -> None:
-    with pytest.raises(ServerError, match="Unable to find shared memory region: 'r'") as caught:
-        given(document)
-    assert caught.value.code is ErrorCode.NOT_FOUND
+def test_a_place_in_shared_memory_without_a_size_has_none(document: dict[str, Any]) -> None:
+    extension = given(document).extension
+    assert extension is not None
+    assert [*extension.inputs.values(), *extension.outputs.values()] == [Part("r", 0, 0)]
 
 
-def test_classification_is_refused_not_ignored() -> None:
-    with pytest.raises(ServerError, match="classification extension is not supported") as caught:
-        given({"inputs": [], "outputs": [{"name": "o", "parameters": {"classification": 3}}]})
-    assert caught.value.code is ErrorCode.UNSUPPORTED
+PLACE = {"shared_memory_region": "r", "shared_memory_offset": 8, "shared_memory_byte_size": 16}
+
+
+def test_what_is_asked_beyond_tensors() -> None:
+    inputs = [
+        {"name": "a", "datatype": "FP32", "shape": [1], "data": [1.0]},
+        {"name": "b", "datatype": "FP32", "shape": [4], "parameters": {**PLACE, "own": 1}},
+    ]
+    outputs = [
+        {"name": "x", "parameters": {"classification": 3, "binary_data": True}},
+        {"name": "y", "parameters": PLACE},
+        {"name": "z", "parameters": {"classification": 0}},
+    ]
+    for _ in range(2):  # parsed, then remembered
+        request = given({"inputs": inputs, "outputs": outputs})
+        assert request.extension == Extension({1: Part("r", 8, 16)}, {"y": Part("r", 8, 16)}, {"x": 3})
+        assert [bytes(tensor.data) for tensor in request.inputs] == [b"\0\0\x80?", b""]
+        assert request.inputs[1].parameters == {"own": 1}
+        assert request.outputs is not None
+        assert [(each.name, each.binary, each.parameters) for each in request.outputs] == [
+            ("x", True, None), ("y", False, None), ("z", False, None),
+        ]  # fmt: skip
+
+
+def test_a_request_without_is_an_ordinary_one() -> None:
+    assert given({"inputs": [], "outputs": [{"name": "x"}]}).extension is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({**PLACE, "classification": 1}, "Output can't set both 'shared_memory_region' and 'classification'"),
+        ({**PLACE, "binary_data": True}, "Output can't set both 'shared_memory_region' and 'binary_data'"),
+        ({"classification": -1}, "Unable to parse 'classification'"),
+        ({"classification": "3"}, "Unable to parse 'classification'"),
+        ({"shared_memory_region": 3}, "Unable to parse 'shared_memory_region'"),
+        ({**PLACE, "shared_memory_offset": -1}, "Unable to parse 'shared_memory_offset'"),
+        ({**PLACE, "shared_memory_byte_size": 1 << 63}, "Unable to parse 'shared_memory_byte_size'"),
+    ],
+)
+def test_what_an_output_can_not_be(parameters: dict[str, Any], words: str) -> None:
+    with pytest.raises(ServerError, match=words) as caught:
+        given({"inputs": [], "outputs": [{"name": "o", "parameters": parameters}]})
+    assert caught.value.code is ErrorCode.INVALID_ARG
 
 
 def test_binary_data_without_a_header_length_is_not_json() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.protocol import rest_response
 from pyserver.protocol.rest_infer import encode
-from pyserver.types import InferRequest, InferResponse, RequestedOutput, Tensor
+from pyserver.types import Extension, InferRequest, InferResponse, Part, RequestedOutput, Tensor
 
 ONES = memoryview(np.ones(4, np.float32).tobytes())
 
@@ -189,3 +189,14 @@ def test_the_memory_for_headers_is_bounded() -> None:
     for number in range(3 * rest_response._MEMORY_ENTRIES):
         encoded(answer(floats(f"x{number}")), binary_output=True)
     assert len(rest_response._memory) <= rest_response._MEMORY_ENTRIES
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_an_output_in_shared_memory_has_no_data(binary: bool) -> None:
+    extension = Extension({}, {"S": Part("r", 0, 16)}, {})
+    listed = [RequestedOutput("S"), RequestedOutput("O", binary)]
+    response = answer(floats("S", b""), floats("O"))
+    length, text, raw = encoded(response, outputs=listed, extension=extension)
+    first, second = json.loads(text)["outputs"]
+    assert first == {"name": "S", "datatype": "FP32", "shape": [1, 4]}
+    assert ("data" in second, raw, length is None) == (not binary, [ONES] if binary else [], not binary)

@@ -81,6 +81,7 @@ class Driver:
         self.memory: arena.Mapping | None = None
         self.waiting: list[tuple[Any, ...]] = []
         self.logs: list[dict[str, Any]] = []
+        self.kinds: list[int] = []  # of all records that came
         self.payloads = 0
         self.keys = 0
         asked, asking = channel.pair()
@@ -118,7 +119,9 @@ class Driver:
                 continue
             if not message:
                 raise EOFError(self.errors())
-            return [part for record in messages.from_stub(message) for part in apart(record)]
+            records = messages.from_stub(message)
+            self.kinds += [record[0] for record in records]
+            return [part for record in records for part in apart(record)]
 
     def next(self, *kinds: int) -> tuple[Any, ...]:
         """The next record of one of these kinds; logs on the way are kept, anything else is a failure."""

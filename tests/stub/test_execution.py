@@ -324,6 +324,23 @@ def test_a_slow_payload_does_not_delay_the_answer_before_it(start: Start) -> Non
     assert time.monotonic() - first > 0.2
 
 
+@pytest.mark.parametrize(
+    ("answer", "count", "kinds"),
+    [
+        ("pb_utils.InferenceResponse([])", 1, [messages.ANSWERED]),
+        ("pb_utils.InferenceResponse([])", 2, [messages.RESPONSE, messages.RESPONSE, messages.EXECUTED]),
+        ("pb_utils.InferenceResponse([], parameters={'a': 1})", 1, [messages.RESPONSE, messages.EXECUTED]),
+        ("pb_utils.InferenceResponse([], pb_utils.TritonError('no'))", 1, [messages.RESPONSE, messages.EXECUTED]),
+    ],
+    ids=["ordinary", "a batch", "parameters", "an error"],
+)
+def test_one_record_where_it_says_all(start: Start, answer: str, count: int, kinds: list[int]) -> None:
+    driver = start().ready(body(f"return [{answer} for _ in requests]"))
+    before = len(driver.kinds)
+    driver.execute(*[driver.request({"A": X}) for _ in range(count)])
+    assert driver.kinds[before:] == kinds
+
+
 def test_many_payloads_in_one_message(start: Start) -> None:
     driver = start().ready(IDENTITY)
     for _ in range(4):

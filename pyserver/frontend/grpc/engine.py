@@ -42,6 +42,10 @@ def _raise(error: ServerError) -> Any:
     raise error
 
 
+Heed = Callable[[Any, Mapping[str, str]], None]
+"""Looks at a request, or None, and the metadata of its call."""
+
+
 class Method(NamedTuple):
     """A unary RPC in three steps, so that only the middle one runs on the main loop.
 
@@ -51,6 +55,8 @@ class Method(NamedTuple):
     `run` returned is given to `drop` on the main loop, exactly once: when it is encoded, or when nobody waits for it
     any more. `quick` says that encoding a result costs less than a crossing, so that it is done on the main loop.
     `submit`, where there is one, stands for `run` and has the result come to a `Reply` instead of a future.
+    `heed`, where there is one, looks at each call's metadata before it runs, and at what `decode` made of it: it may
+    add to that, or raise the ServerError of a call that is not welcome.
     """
 
     path: str
@@ -61,6 +67,7 @@ class Method(NamedTuple):
     drop: Callable[[Any], None] = _nothing
     blame: Callable[[ServerError], Any] = _raise
     submit: Callable[[Any, Reply], Ticket] | None = None
+    heed: Heed | None = None
 
 
 class Stream(Protocol):
@@ -86,12 +93,14 @@ class Stream(Protocol):
 class StreamMethod(NamedTuple):
     """A streaming RPC: `serve` is a coroutine on the engine's loop, cancelled when the client goes away.
 
-    `asks` says that the client streams as well; otherwise it sends one message.
+    `asks` says that the client streams as well; otherwise it sends one message. `heed` looks at the metadata of each
+    stream before it is served (with None for a request).
     """
 
     path: str
     serve: Callable[[Stream], Awaitable[None]]
     asks: bool = True
+    heed: Heed | None = None
 
 
 @dataclass(frozen=True, slots=True)

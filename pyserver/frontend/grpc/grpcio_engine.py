@@ -73,9 +73,13 @@ class GrpcioEngine:
         except _NotBoundError:
             raise refused(address, port, OSError(errno.EADDRINUSE, "")) from None
 
-    def start_behind(self, name: str, streams: Sequence[StreamMethod], options: Options) -> None:
-        """Serve streams, and answer unknown methods, on an abstract Unix socket: behind another engine."""
-        self._launch(f"unix-abstract:{name}", [], streams, options)
+    def start_behind(
+        self, name: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
+    ) -> None:
+        """Serve some methods and the streams, and answer unknown ones, on an abstract Unix socket: behind another
+        engine.
+        """
+        self._launch(f"unix-abstract:{name}", methods, streams, options)
 
     def run(self, work: Callable[[], None]) -> None:
         """Do something quick in the side thread."""
@@ -155,12 +159,17 @@ class GrpcioEngine:
 
     def _unary(self, method: Method) -> Any:
         """A handler for `method`: it stays on this loop while the call goes to the main loop and back."""
-        bridge, opened, left = self._bridge, self._open, self._left
+        bridge, opened, left, heed = self._bridge, self._open, self._left, method.heed
 
         async def serve(message: bytes, context: Any) -> bytes:
             if self._draining:
                 await _abort(context, stopping())
             call = _Call(method, message, bridge, self._home, self._limit, self._loop.create_future())
+            if heed is not None:
+                try:
+                    heed(call.request, metadata_of(context))
+                except ServerError as error:
+                    await _abort(context, error)
             opened.add(call)
             bridge.post(call)
             try:
@@ -184,6 +193,11 @@ class GrpcioEngine:
             try:
                 if self._draining:
                     await _abort(context, stopping())
+                if method.heed is not None:
+                    try:
+                        method.heed(None, stream.metadata)
+                    except ServerError as error:
+                        await _abort(context, error)
                 await method.serve(stream)
                 if stream.hung_up.is_set():
                     await _abort(context, stopping())
@@ -252,9 +266,7 @@ class _Stream:
     """A stream of grpc.aio as the seam wants it."""
 
     def __init__(self, asked: Any, context: Any) -> None:
-        self.metadata: Mapping[str, str] = {
-            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
+        self.metadata = metadata_of(context)
         self.hung_up = asyncio.Event()
         self._asked = asked
         self._context = context
@@ -295,6 +307,11 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handlers.get(handler_call_details.method)
+
+
+def metadata_of(context: Any) -> Mapping[str, str]:
+    """The metadata of a call that is text; of two of one key the last."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 async def _abort(context: Any, error: ServerError) -> Any:

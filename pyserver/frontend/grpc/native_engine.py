@@ -82,7 +82,7 @@ def unserved(options: Options) -> str:
 
 
 class NativeEngine:
-    """Unary methods by pygrpc-native, the rest by grpcio behind it."""
+    """Unary methods that look at no metadata by pygrpc-native, the rest by grpcio behind it."""
 
     name = "pygrpc-native"
 
@@ -103,11 +103,13 @@ class NativeEngine:
         self, address: str, port: int, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options
     ) -> int:
         """Listen, and begin to serve."""
-        self._methods = list(methods)
-        self._front = _listen(address, port, methods, options)
+        # A batch of calls comes without their metadata: whoever looks at it is served by grpcio.
+        self._methods = [method for method in methods if method.heed is None]
+        heeding = [method for method in methods if method.heed is not None]
+        self._front = _listen(address, port, self._methods, options)
         self.respond, self.fail = self._front.respond, self._front.fail
         behind = f"pyserver-{os.getpid()}-{secrets.token_hex(8)}"
-        self._behind.start_behind(behind, streams, options)
+        self._behind.start_behind(behind, heeding, streams, options)
         self._front.set_fallback(f"\0{behind}")
         self._front.start()
         self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)

@@ -14,8 +14,11 @@ from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
 from pyserver.frontend.grpc.engine import Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
+from pyserver.frontend.grpc.heeding import Heeding
 from pyserver.frontend.grpc.native_engine import NativeEngine
 from pyserver.frontend.grpc.stream import model_stream_infer
+from pyserver.protocol import restricted
+from pyserver.protocol.forwarding import forwarding
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +38,12 @@ class GrpcServer:
         self.port = settings.grpc_port
         self.engine = ""
         self._choice = settings.grpc_engine
-        self._options = Options(reuse_port=settings.reuse_grpc_port)
+        self._options = Options(
+            compression=settings.grpc_infer_response_compression_level, reuse_port=settings.reuse_grpc_port
+        )
+        self._heeding = Heeding(
+            restricted.parse_grpc(settings.grpc_restricted_protocol), forwarding(settings.grpc_header_forward_pattern)
+        )
         self._data_plane = data_plane
         self._access = AccessLog(settings.access_log, data_plane.log)
         self._control_plane = control_plane
@@ -44,13 +52,14 @@ class GrpcServer:
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
         bridge = Bridge(asyncio.get_running_loop())
+        heeding = self._heeding
         methods = service.methods(self._data_plane, self._control_plane)
-        infer = service.infer_stream(self._data_plane)
-        streams = [
-            model_stream_infer(service.PREFIX + "ModelStreamInfer", infer, bridge),
-            health.watch(self._data_plane, bridge),
-        ]
         methods.append(health.check(self._data_plane))
+        methods = [method._replace(heed=heeding.of(method.path)) for method in methods]
+        infer = service.infer_stream(self._data_plane)
+        infer = infer._replace(heed=heeding.of(infer.path))
+        streams = [model_stream_infer(infer.path, infer, bridge), health.watch(self._data_plane, bridge)]
+        streams = [stream._replace(heed=heeding.of(stream.path)) for stream in streams]
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
         methods = [logged(method, self._access) for method in methods]
         streams = [logged_stream(method, self._access) for method in streams]

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pyserver.errors import ServerError, unsupported
+from pyserver.errors import ServerError
 from pyserver.frontend.grpc.engine import Method
-from pyserver.proto import pool
 from pyserver.protocol import grpc_infer
 from pyserver.protocol import grpc_messages as messages
 from pyserver.types import InferResponse
@@ -16,6 +15,7 @@ from pyserver.types import InferResponse
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
+    from pyserver.extension.regions import Regions
 
 SERVICE = "inference.GRPCInferenceService"
 PREFIX = f"/{SERVICE}/"
@@ -25,14 +25,11 @@ QUICK = 2 << 20
 
 
 def methods(data: DataPlane, control: ControlPlane) -> list[Method]:
-    """Every unary RPC of the service; those that aren't there yet say so."""
-    made = [infer(data), *_server(data), *_model(data), *_repository(control), *_observing(data)]
-    known = {method.path for method in made}
-    return made + [
-        _absent(method.path, method.name)
-        for method in pool.methods(SERVICE)
-        if method.path not in known and not method.request_streams
-    ]
+    """Every unary RPC of the service."""
+    return [
+        infer(data), *_server(data), *_model(data), *_repository(control), *_shared_memory(data.regions),
+        *_observing(data),
+    ]  # fmt: skip
 
 
 def infer(data: DataPlane) -> Method:
@@ -92,6 +89,19 @@ def _repository(control: ControlPlane) -> list[Method]:
     ]
 
 
+def _shared_memory(regions: Regions) -> list[Method]:
+    parse, nothing = messages.parse_region, messages.nothing
+    system, cuda = "SystemSharedMemory", "CudaSharedMemory"
+    return [
+        _method(f"{system}Status", parse, regions.status, messages.system_regions),
+        _method(f"{system}Register", messages.parse_register, lambda asked: regions.register(*asked), nothing),
+        _method(f"{system}Unregister", parse, regions.unregister, nothing),
+        _method(f"{cuda}Status", parse, regions.status_cuda, messages.cuda_regions),
+        _method(f"{cuda}Register", messages.parse_register_cuda, lambda asked: regions.register_cuda(*asked), nothing),
+        _method(f"{cuda}Unregister", parse, regions.unregister_cuda, nothing),
+    ]
+
+
 def _observing(data: DataPlane) -> list[Method]:
     return [
         _method(
@@ -114,17 +124,6 @@ def _method(
 
 def _named(name: str, run: Callable[[str, str], Any], encode: Callable[[Any], bytes]) -> Method:
     return _method(name, messages.parse_named, lambda asked: run(*asked), encode)
-
-
-def _absent(path: str, name: str) -> Method:
-    def decode(message: bytes) -> Any:
-        raise unsupported(f"{name} is not supported by this server")
-
-    return Method(path, decode, _absent_run, messages.nothing)
-
-
-def _absent_run(request: Any) -> Any:
-    raise AssertionError("it is refused when it is decoded")
 
 
 class _Unhurried:

@@ -46,6 +46,7 @@ class _Session:
         self._stream = stream
         self._bridge = bridge
         self._method = infer._replace(encode=grpc_infer.encode_stream_item)
+        self._heed = infer.heed
         self._home: Crossing[_Heard] = Crossing(asyncio.get_running_loop(), self._heard)
         self._read_ones: Crossing[InferResponse] = Crossing(bridge.loop, InferResponse.release)
         self._open: set[_Ask] = set()
@@ -104,6 +105,13 @@ class _Session:
     def _ask(self, message: bytes) -> None:
         ask = _Ask(self._method, message, self._home)
         self._open.add(ask)
+        if self._heed is not None:
+            try:
+                self._heed(ask.request, self._stream.metadata)
+            except ServerError as error:
+                ask.error = error
+                self._heard((ask, None))
+                return
         self._bridge.post(ask)
 
     def _heard(self, heard: _Heard) -> None:

@@ -9,10 +9,12 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
-from pyserver.frontend.rest import generate, infer_handler, models, observing, repository
+from pyserver.frontend.rest import generate, infer_handler, models, observing, repository, shared_memory, v1
 from pyserver.frontend.rest.handler import Handler, NotFound
 from pyserver.frontend.rest.limits import Limits
 from pyserver.protocol import rest_path
+from pyserver.protocol.forwarding import Forwarding
+from pyserver.protocol.restricted import Restrictions
 
 if TYPE_CHECKING:
     from pyserver.controlplane import ControlPlane
@@ -37,6 +39,17 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rest_path.INDEX, repository.Index),
     (rest_path.LOAD, repository.Load),
     (rest_path.UNLOAD, repository.Unload),
+    (rest_path.V1_PREDICT, v1.Predict),
+    (rest_path.V1_EXPLAIN, v1.Explain),
+    (rest_path.V1_MODEL, v1.Model),
+    (rest_path.V1_MODELS, v1.Models),
+    (rest_path.ROOT, v1.Alive),
+    (rest_path.SYSTEM_STATUS, shared_memory.SystemStatus),
+    (rest_path.SYSTEM_REGISTER, shared_memory.SystemRegister),
+    (rest_path.SYSTEM_UNREGISTER, shared_memory.SystemUnregister),
+    (rest_path.CUDA_STATUS, shared_memory.CudaStatus),
+    (rest_path.CUDA_REGISTER, shared_memory.CudaRegister),
+    (rest_path.CUDA_UNREGISTER, shared_memory.CudaUnregister),
 ]
 
 
@@ -56,12 +69,24 @@ class Exact(Matcher):
 
 
 class RestApplication(Application):
-    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients."""
+    """The routes, over the two planes. `closing` turns true when the server takes its leave of its clients.
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, limits: Limits) -> None:
+    `restrictions` are the APIs that need a header, `forwarding` says which headers models get.
+    """
+
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        control_plane: ControlPlane,
+        limits: Limits,
+        restrictions: Restrictions | None = None,
+        forwarding: Forwarding | None = None,
+    ) -> None:
         self.data_plane = data_plane
         self.control_plane = control_plane
         self.limits = limits
+        self.restrictions = restrictions or Restrictions({})
+        self.forwarding = forwarding
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
         super().__init__(rules, default_handler_class=NotFound, log_function=no_line)

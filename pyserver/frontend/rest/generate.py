@@ -5,6 +5,7 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from pyserver.errors import ServerError
+from pyserver.extension.infer import ExtendedStream
 from pyserver.frontend.rest.handler import Handler
 from pyserver.model.stream import Stream
 from pyserver.protocol import compression, rest_generate, status
@@ -17,7 +18,8 @@ EVENTS = "text/event-stream; charset=utf-8"
 class Generation(Handler):
     """What both have in common: a stream that ends when its client goes away."""
 
-    stream: Stream | None = None
+    kind = "inference"
+    stream: Stream | ExtendedStream | None = None
 
     def on_connection_close(self) -> None:
         """The client has gone: nobody waits for the rest."""
@@ -25,7 +27,7 @@ class Generation(Handler):
         if self.stream is not None:
             self.stream.cancel()
 
-    def begin(self, name: str, version: str) -> Stream:
+    def begin(self, name: str, version: str) -> Stream | ExtendedStream:
         """Start what the body asks; ServerError where it can't be."""
         version = parse_version(version)
         specs = self.data_plane.model_inputs(name, version)
@@ -38,6 +40,7 @@ class Generation(Handler):
         parent = self.request.headers.get("traceparent")
         if parent is not None and self.data_plane.traces.on:
             request.parameters["traceparent"] = parent
+        request.parameters.update(self.forwarded() or {})
         self.stream = stream = self.data_plane.infer_stream(request)
         return stream
 

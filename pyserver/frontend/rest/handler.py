@@ -26,8 +26,12 @@ _NUMBER = re.compile("[0-9]{1,18}")
 
 @stream_request_body
 class Handler(RequestHandler):
-    """A route. The body is collected here, not by Tornado, which would parse it as a form where curl calls it one."""
+    """A route. The body is collected here, not by Tornado, which would parse it as a form where curl calls it one.
 
+    `kind` is what `--http-restricted-api` calls what the route does; "" for a path that does nothing.
+    """
+
+    kind: str
     body: bytearray
     _chunks: int
     _early = False
@@ -62,7 +66,8 @@ class Handler(RequestHandler):
         return None
 
     def prepare(self) -> None:
-        """The headers are here: refuse a body that says it is too large before it is sent."""
+        """The headers are here: refuse who may not ask, and a body that says it is too large before it is sent."""
+        self.rest.restrictions.check(self.kind, self.request.headers.get)
         size = self.request.headers.get("Content-Length", "0")
         if _NUMBER.fullmatch(size) and int(size) > self.rest.limits.max_body_size:
             self._early = True
@@ -79,11 +84,20 @@ class Handler(RequestHandler):
         elif self._chunks > self.rest.limits.max_chunks:
             self.refuse(limits.too_many_chunks(self.rest.limits))
 
+    def forwarded(self) -> dict[str, str] | None:
+        """The headers that the model gets as parameters, None for none. ServerError where one may not be one."""
+        forwarding, connection = self.rest.forwarding, self.request.connection
+        if forwarding is None:
+            return None
+        # Tornado spells names in its own way; the lane knows how they were sent.
+        sent = connection.head.texts() if isinstance(connection, Exchange) else self.request.headers.get_all()
+        return forwarding.parameters(sent)
+
     def refuse(self, error: ServerError) -> None:
         """Answer with `error` before the body has ended, which ends the connection."""
         self.body = bytearray()
         self._early = True
-        self.send_error(status.HTTP[error.code], exc_info=(type(error), error, None))
+        self.send_error(status.http_status(error), exc_info=(type(error), error, None))
 
     def note(self, request_id: str) -> None:
         """Remember the id of the request, for the access log."""
@@ -135,6 +149,8 @@ class Handler(RequestHandler):
 
 class NotFound(Handler):
     """A path that is none of ours."""
+
+    kind = ""
 
     def answer(self) -> None:
         """404 for every method that HTTP knows."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyserver.errors import ServerError
@@ -34,12 +35,16 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class InferHeaders(NamedTuple):
-    """The request headers that matter to an inference, as text; None where absent."""
+    """The request headers that matter to an inference, as text; None where absent.
+
+    `forwarded` are those that the model gets as parameters.
+    """
 
     header_length: str | None = None
     content_encoding: str | None = None
     accept_encoding: str | None = None
     traceparent: str | None = None
+    forwarded: Mapping[str, str] | None = None
 
 
 class Answer(NamedTuple):
@@ -81,13 +86,15 @@ def read(
     """
     try:
         data_plane.check(name, version)
-        header_length, encoding = headers[:2]
+        header_length, encoding, _, parent, forwarded = headers
         if encoding:
             body = compression.inflate(encoding, body, limits.max_input_size)
         length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
         request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
-        if headers.traceparent is not None and data_plane.traces.on:
-            request.parameters = {**request.parameters, "traceparent": headers.traceparent}
+        if forwarded:
+            request.parameters.update(forwarded)
+        if parent is not None and data_plane.traces.on:
+            request.parameters = {**request.parameters, "traceparent": parent}
         return request
     except BaseException:
         if lease is not None:

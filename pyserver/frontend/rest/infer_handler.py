@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio import CancelledError, Future
 
 from tornado.iostream import StreamClosedError
@@ -11,7 +12,7 @@ from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.rest import infer
 from pyserver.frontend.rest.handler import Handler
 from pyserver.frontend.rest.infer import Answer, InferHeaders
-from pyserver.protocol import compression
+from pyserver.protocol import compression, server_timing
 from pyserver.protocol.rest_path import parse_version
 from pyserver.types import Buffer, InferRequest, InferResponse
 
@@ -19,11 +20,13 @@ from pyserver.types import Buffer, InferRequest, InferResponse
 _JOINED = 64 * 1024
 # Inflating or deflating more than this would hold up everybody else: a thread does it.
 _INLINE = 64 * 1024
+_LOOKS, _LOOK_EVERY = 5, 0.001
 
 
 class Infer(Handler):
     """One inference."""
 
+    kind = "inference"
     running: Future[InferResponse] | None = None
     gone = False
 
@@ -39,7 +42,11 @@ class Infer(Handler):
         version = parse_version(version)
         get = self.request.headers.get
         headers = InferHeaders(
-            get(infer.HEADER_LENGTH), get("Content-Encoding"), get("Accept-Encoding"), get("traceparent")
+            get(infer.HEADER_LENGTH),
+            get("Content-Encoding"),
+            get("Accept-Encoding"),
+            get("traceparent"),
+            self.forwarded(),
         )
         body: Buffer = self.body
         if headers.content_encoding and len(body) > _INLINE:
@@ -53,18 +60,34 @@ class Infer(Handler):
         began = infer.now_if_traced(self.data_plane)
         request = infer.read(self.data_plane, name, version, headers, body, None, self.rest.limits)
         received = (began, infer.now_if_traced(self.data_plane)) if began else ()
+        timed = time.monotonic_ns() if server_timing.wanted(get(server_timing.ASKED)) else 0
+        if timed:
+            self.data_plane.watch(request)
         self.running = self.data_plane.infer(request, "HTTP", received)
         self.note(request.id)
         try:
             response = await self.running
         except CancelledError:
             raise ServerError(ErrorCode.CANCELLED, f"request to model '{name}' was cancelled") from None
+        if timed:
+            await self.time(request, timed)
         try:
             await self.send(await self.finished(request, response, headers.accept_encoding))
         except StreamClosedError:
             pass
         finally:
             response.release()
+
+    async def time(self, request: InferRequest, asked_ns: int) -> None:
+        """Say where the time since `asked_ns` went. That a batch was executed is told a moment after its answers."""
+        total_ns = time.monotonic_ns() - asked_ns
+        trace = request.trace
+        assert trace is not None
+        for _ in range(_LOOKS):
+            if trace.together:
+                break
+            await asyncio.sleep(_LOOK_EVERY)
+        self.set_header(server_timing.HEADER, server_timing.encode(trace.events, trace.together, total_ns))
 
     async def finished(self, request: InferRequest, response: InferResponse, accept_encoding: str | None) -> Answer:
         """`infer.finish`, in a thread where there is much to compress."""

@@ -9,6 +9,8 @@ from pyserver.protocol import rest_control
 class Logging(Handler):
     """The settings of the log."""
 
+    kind = "logging"
+
     def get(self) -> None:
         """`/v2/logging`."""
         self.reply_json(self.data_plane.log.document())
@@ -20,6 +22,8 @@ class Logging(Handler):
 
 class TraceSetting(Handler):
     """The settings of traces, of all models or of one."""
+
+    kind = "trace"
 
     def get(self, name: str = "") -> None:
         """`/v2[/models/{name}]/trace/setting`."""

@@ -26,6 +26,8 @@ class _Control(Handler):
 class Index(_Control):
     """The models of the repositories and their states."""
 
+    kind = "model-repository"
+
     def post(self, repository: str = "") -> None:
         """`/v2/repository[/{repository}]/index`; which repository is not looked at, as in Triton."""
         self.check_size()
@@ -34,6 +36,8 @@ class Index(_Control):
 
 class Load(_Control):
     """Load a model, or load it anew: answered when that is done."""
+
+    kind = "model-repository"
 
     async def post(self, name: str, repository: str = "") -> None:
         """`/v2/repository/models/{name}/load`."""
@@ -49,6 +53,8 @@ class Load(_Control):
 
 class Unload(_Control):
     """Unload a model: answered when the order is taken."""
+
+    kind = "model-repository"
 
     async def post(self, name: str, repository: str = "") -> None:
         """`/v2/repository/models/{name}/unload`."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pyserver.errors import ServerError
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.rest.app import RestApplication
+from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
+from pyserver.protocol import restricted
+from pyserver.protocol.forwarding import forwarding
+from pyserver.protocol.restricted import INFERENCE, Restrictions
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +34,13 @@ class RestServer:
         self._access = AccessLog(settings.access_log, data_plane.log)
         data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
-        self._app = RestApplication(data_plane, control_plane, limits)
+        restrictions = restricted.parse_http(settings.http_restricted_api)
+        forwards = forwarding(settings.http_header_forward_pattern)
+        self._app = RestApplication(data_plane, control_plane, limits, restrictions, forwards)
         self._lane = LaneServer(
-            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port
-        )
+            self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port,
+            divert=partial(_refused, restrictions) if restrictions.restricts(INFERENCE) else None, forwarding=forwards,
+        )  # fmt: skip
         self._log_answers()
 
     def _log_answers(self) -> None:
@@ -62,6 +71,20 @@ class RestServer:
         late = await self._lane.drain(timeout)
         if late:
             log.warning("%d HTTP connections were still busy after %.1f seconds, and are cut off", late, timeout)
+
+
+def _refused(restrictions: Restrictions, head: Head) -> bool:
+    """Whether an inference lacks its header, or has it twice: the application answers then."""
+
+    def value(name: str) -> str | None:
+        found = [value for given, value in head.texts() if given.lower() == name.lower()]
+        return found[0] if len(found) == 1 else None
+
+    try:
+        restrictions.check(INFERENCE, value)
+    except ServerError:
+        return True
+    return False
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -7,6 +7,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Any
 
+from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.ensemble.executor import GraphExecutor
 from pyserver.model.ensemble.plan import graph_of, ranks
@@ -99,6 +100,12 @@ class Ensemble(Model):
             model.users.discard(self)
         self.steps = []
 
+    def reserve(self, nbytes: int, header: int) -> Block | None:
+        """A block of the model's memory that is the first to read: what it reads of the body is not copied at all."""
+        first = self.graph.way(None).course.first
+        model = self.steps[first[0]] if first and self.steps else None
+        return model.reserve(nbytes, header) if model is not None else None
+
     async def stop(self, timeout: float) -> None:
         """As any model's; then the models of its steps may go."""
         await super().stop(timeout)
@@ -106,6 +113,8 @@ class Ensemble(Model):
 
     def _infer_step(self, number: int, request: InferRequest) -> Future[InferResponse]:
         model = self.steps[number]
+        if model.cached is not None:
+            request.lease = None  # a hit would end it, and others may read on
         if request.trace is None:
             return model.infer(request)
         tracing.begin_child(request.trace, request, model)

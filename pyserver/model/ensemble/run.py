@@ -107,6 +107,7 @@ class Run:
             timeout_us=self._time_left(),
             correlation_id=whole.correlation_id,
             flags=whole.flags,
+            lease=whole.lease,
             trace=whole.trace,
             deadline_ns=self._deadline_ns,
         )

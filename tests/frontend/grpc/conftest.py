@@ -10,6 +10,7 @@ import pytest
 import tritonclient.grpc as client_library
 
 from pyserver.errors import ErrorCode, ServerError, internal, not_found
+from pyserver.extension.regions import Regions
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.answer import relay
 from pyserver.model.stream import Item
@@ -67,6 +68,7 @@ class Planes:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.alive = True
+        self.regions = Regions()
         self.log = Log()
         self.traces = Traces()
         self.requests: list[InferRequest] = []

@@ -11,6 +11,7 @@ import tritonclient.grpc as client_library
 from tritonclient.utils import InferenceServerException
 
 from pyserver.errors import ErrorCode
+from pyserver.frontend.grpc import service
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.proto import health as health_pb
 from pyserver.proto import inference as pb
@@ -252,16 +253,12 @@ async def test_an_unknown_model_is_the_graver_mistake(channel, ask):
     assert (await status_of(ask, channel, "ModelInfer", wrong("identity")))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_rpcs_that_are_not_there(channel, ask):
-    missing = [
-        method.name for method in pool.methods("inference.GRPCInferenceService") if "SharedMemory" in method.name
-    ]
-    assert len(missing) == 6
-    for name in missing:
-        assert await status_of(ask, channel, name) == (
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"{name} is not supported by this server",
-        )
+def test_every_rpc_is_there(planes):
+    wanted = {method.path for method in pool.methods("inference.GRPCInferenceService") if not method.request_streams}
+    assert {method.path for method in service.methods(planes, planes)} == wanted
+
+
+async def test_what_is_no_rpc(channel, ask):
     assert (await status_of(ask, channel, "NoSuchThing"))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -103,8 +103,8 @@ class Exchange(HTTPConnection):
 
     def _headers(self) -> HTTPHeaders:
         headers = HTTPHeaders()
-        for name, value in self.head.fields:
-            headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in self.head.texts():
+            headers.add(name, value)
         return headers
 
     def data(self, piece: bytes) -> None:

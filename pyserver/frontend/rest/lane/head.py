@@ -59,6 +59,10 @@ class Head:
         """Whether any byte of a body follows."""
         return self.chunked or self.length > 0
 
+    def texts(self) -> list[tuple[str, str]]:
+        """All headers as text, names as sent."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.fields]
+
     def json_length(self) -> int:
         """How much of the body is JSON, or a raw tensor, as far as the head says; no more than the body."""
         assert self.infer is not None
@@ -195,8 +199,10 @@ def _route(head: Head, target: bytes, known: dict[bytes, bytes]) -> None:
     except ServerError:
         return  # the application finds it out again, and says so
     head.model_name = match["name"]
-    texts = [known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS]
-    head.infer = InferHeaders(*texts)
+    length, encoding, accepted, parent = (
+        known[key].decode("latin-1") if key in known else None for key in _INFER_HEADERS
+    )
+    head.infer = InferHeaders(length, encoding, accepted, parent)
 
 
 def refusal_of_length(head: Head, limits: Limits) -> ServerError | None:

@@ -15,7 +15,8 @@ from pyserver.frontend.rest.lane.answer import BufferWriter, write_in_turn, writ
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.limits import Limits
-from pyserver.protocol import compression
+from pyserver.protocol import compression, server_timing
+from pyserver.protocol.forwarding import Forwarding
 
 if TYPE_CHECKING:
     from pyserver.dataplane import DataPlane
@@ -24,6 +25,7 @@ AccessLog = Callable[[str, str, str, int, int, float, str], None]
 """Called after each answer: client's address, method, target, status, bytes of the body, seconds since the request came
 (0 where that was not noted), the request's id."""
 
+_TIMING = server_timing.ASKED.lower().encode()
 _RECEIVED_AT_ONCE = 64 * 1024
 _BACKLOG = 1024
 _MAX_HEADS = 1024
@@ -38,7 +40,8 @@ class LaneServer:
     """Serves HTTP/1.1 at `address`:`port` (0 for any free port).
 
     Inferences go to `data_plane`, all else to `application`; so does an inference whose head makes `divert` true, for
-    what only the application knows to do (it is asked once a head, not once a request). `access_log` hears of every
+    what only the application knows to do (it is asked once a head, not once a request). `forwarding` says which headers
+    models get. `access_log` hears of every
     answer; the application itself should then log none.
     """
 
@@ -53,6 +56,7 @@ class LaneServer:
         access_log: AccessLog | None = None,
         divert: Callable[[Head], bool] | None = None,
         reuse_port: bool = False,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.application = application
         self.data_plane = data_plane
@@ -67,6 +71,7 @@ class LaneServer:
         self._address = address
         self._port = port
         self._divert = divert
+        self._forwarding = forwarding
         self._reuse_port = reuse_port
         self._servers: list[asyncio.Server] = []
         self._groups: list[set[Connection]] = [set() for _ in range(_BEATS)]
@@ -169,12 +174,25 @@ class LaneServer:
             self._empty.set()
 
     def diverts(self, head: Head) -> bool:
-        """Whether the application answers an inference: compressed bodies, and what `divert` says."""
+        """Whether the application answers an inference: compressed bodies, timed ones, and what `divert` says."""
         assert head.infer is not None
         encoding, accepted = head.infer.content_encoding, head.infer.accept_encoding
         if (encoding or "identity").lower() != "identity" or (accepted and compression.choose(accepted)):
             return True
-        return self._divert is not None and self._divert(head)
+        if any(name.lower() == _TIMING for name, _ in head.fields):
+            return True
+        if self._divert is not None and self._divert(head):
+            return True
+        return self._forwarding is not None and not self._forward(head, self._forwarding)
+
+    def _forward(self, head: Head, forwarding: Forwarding) -> bool:
+        """Note the headers that the model gets; False where one may not be a parameter, which the application says."""
+        assert head.infer is not None
+        try:
+            head.infer = head.infer._replace(forwarded=forwarding.parameters(head.texts()))
+        except ServerError:
+            return False
+        return True
 
     def remember(self, block: bytes, head: Head) -> None:
         """Clients send the same head again and again: parse it once. Long ones, and ever new ones, aren't worth it."""

@@ -20,7 +20,7 @@ def test_an_inference() -> None:
         block("content-LENGTH: 12", "Inference-Header-Content-Length:7", "X-Other: 1", "accept-encoding:  gzip "),
         LIMITS,
     )
-    assert head.infer == ("7", None, "gzip", None)
+    assert head.infer == ("7", None, "gzip", None, None)
     assert (head.model_name, head.model_version) == ("m", "")
     assert (head.length, head.chunked, head.keep_alive, head.expects_continue) == (12, False, True, False)
     assert head.json_length() == 7
