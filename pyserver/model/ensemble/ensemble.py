@@ -97,6 +97,8 @@ class Ensemble(Model):
         self.config, self.config_json = config, document.to_json(config)
         self.statistics = StreamStatistics() if decoupled else Statistics()
         self._traced, self.scheduler.observer = None, self.statistics
+        if self._measured is not None:
+            self.measure(self._measured)
 
     @property
     def identity(self) -> str:
