@@ -41,7 +41,9 @@ class GrpcServer:
         self._choice = settings.grpc_engine
         self._options = options_of(settings)
         self._heeding = Heeding(
-            restricted.parse_grpc(settings.grpc_restricted_protocol), forwarding(settings.grpc_header_forward_pattern)
+            restricted.parse_grpc(settings.grpc_restricted_protocol),
+            forwarding(settings.grpc_header_forward_pattern),
+            data_plane.traces.remote,
         )
         self._data_plane = data_plane
         self._access = AccessLog(settings.access_log, data_plane.log)
