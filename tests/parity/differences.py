@@ -46,7 +46,6 @@ DIFFERENCES = [
     Difference("http ready", "*", "KServe's clients read {\"ready\": true}"),
     Difference("http query", "*", "as live"),
     Difference("* metadata", "*.version", "the version is our own"),
-    Difference("* metadata", "*.extensions.*", "only what is there is announced"),
     Difference("http *", "content-type", "an empty body has no type", lambda ours, theirs: ours is None),
     Difference("http bad 24 extra", "json.error", "Triton lists required inputs as missing that are not"),
     Difference("http bad 32 header no number", "json.error", "newer Triton's rule: a header that is no number is said to be so"),

@@ -42,7 +42,9 @@ class GrpcServer:
             compression=settings.grpc_infer_response_compression_level, reuse_port=settings.reuse_grpc_port
         )
         self._heeding = Heeding(
-            restricted.parse_grpc(settings.grpc_restricted_protocol), forwarding(settings.grpc_header_forward_pattern)
+            restricted.parse_grpc(settings.grpc_restricted_protocol),
+            forwarding(settings.grpc_header_forward_pattern),
+            data_plane.traces.remote,
         )
         self._data_plane = data_plane
         self._access = AccessLog(settings.access_log, data_plane.log)
