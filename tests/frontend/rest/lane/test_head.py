@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyserver.errors import ErrorCode, ServerError
+from pyserver.frontend.rest.infer import InferHeaders
 from pyserver.frontend.rest.lane.head import parse, refusal_of_length
 from pyserver.frontend.rest.limits import Limits
 
@@ -21,7 +22,7 @@ def test_an_inference() -> None:
         LIMITS,
     )
     assert head.infer is not None
-    assert head.infer[:-1] == ("7", None, "gzip", None, None)
+    assert head.infer._replace(fields=None) == InferHeaders("7", None, "gzip")
     assert (head.model_name, head.model_version) == ("m", "")
     assert (head.length, head.chunked, head.keep_alive, head.expects_continue) == (12, False, True, False)
     assert head.json_length() == 7
@@ -145,6 +146,8 @@ def test_what_is_ambiguous_is_refused(fields: list[str]) -> None:
         "POST /x",
         "POST  HTTP/1.1",
         "GET /x y HTTP/1.1",
+        "GET /x  HTTP/1.1",
+        "GET  /x HTTP/1.1",
         "GET /x RTSP/1.0",
         "PRI * HTTP/2.0",
         "FOO /x HTTP/1.1",
