@@ -1,5 +1,5 @@
 # make demo: everything from a checkout to real predictions; needs Python (3.10 or newer) with pip, and a C compiler.
-# The rest: serve, test, lint, bench, parity, test-install, clean. Everything is installed into .venv.
+# The rest: serve, test, lint, bench, parity, fuzz, test-install, clean. Everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null)
 
-.PHONY: demo serve test lint bench parity test-install clean
+.PHONY: demo serve test lint bench parity fuzz test-install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m examples.demo
@@ -29,6 +29,11 @@ bench: $(VENV)/.installed
 
 parity: $(VENV)/.installed
 	$(BIN)/python -m pytest -m parity tests/parity $(OPTIONS)
+
+# Strangers' bytes for every reader of them, for as long as MINUTES says.
+fuzz: $(VENV)/.installed
+	$(PIP) install atheris
+	$(BIN)/python -m tests.fuzz.run --minutes $(or $(MINUTES),10) $(OPTIONS)
 
 test-install: $(VENV)/.installed
 	$(BIN)/python -m tools.installation $(OPTIONS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyserver.errors import ServerError, invalid, unavailable, unsupported
 from pyserver.instance.log_levels import LogLevels
+from pyserver.instance.spec import InstanceSpec
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.cycles import cycle
 from pyserver.model.registry import Registry
@@ -33,7 +35,9 @@ class ModelServices:
         self._metrics = metrics
         self.log_levels = LogLevels()
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Instance | None, parent: object = None) -> Stream:
+    def infer(
+        self, request: InferRequest, decoupled: bool, caller: Instance, waits: bool, parent: object = None
+    ) -> Stream:
         """Start the call; errors are told as Triton tells the caller, with the code of their kind."""
         name = request.model_name
         said = f"Model {name} - Error when running inference: "
@@ -47,21 +51,27 @@ class ModelServices:
                 f"{said}model '{name}' doesn't support this call: it is one of the models using the decoupled "
                 "transaction policy. Please use 'decoupled=True' when calling 'exec' or 'async_exec'."
             )
-        chain = cycle(waiting, model) if waiting is not None else []
+        chain = cycle(caller, model) if waits else []
         if chain:
             raise unavailable(
                 f"{said}the call would wait for ever, {' -> '.join(chain)}: every instance of '{chain[-1]}' that could "
                 "answer waits for this call. Give it more instances, or don't call it from what it calls."
             )
-        caller = None if parent is None else self._traces.running(parent)
-        if caller is not None:
-            begin_child(caller, request, model)
+        self._note(caller.spec, name)
+        trace = None if parent is None else self._traces.running(parent)
+        if trace is not None:
+            begin_child(trace, request, model)
         try:
             return model.infer_stream(request)
         except ServerError as error:
             if request.trace is not None:
                 request.trace.ended(error.message)
             raise ServerError(error.code, said + error.message) from error
+
+    def _note(self, caller: InstanceSpec, called: str) -> None:
+        """Remember who calls whom: at exit callers go first."""
+        with suppress(ServerError):  # it loads, or is going
+            self._registry.get(caller.model_name, str(caller.version)).calls.add(called)
 
     async def control(self, caller: Instance, asked: dict[str, Any]) -> Any:
         """Do what a model asks by pb_utils.load_model and the like."""

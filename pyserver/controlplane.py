@@ -93,7 +93,7 @@ class ControlPlane:
         """
         self._allow()
         async with self._lock(name):
-            also = callgraph.only_called_by(name, self._calls(), self._steps_asked_for()) if unload_dependents else []
+            also = callgraph.only_called_by(name, self._steps(), self._steps_asked_for()) if unload_dependents else []
             self._unload(name)
         for each in also:
             async with self._lock(each):
@@ -146,7 +146,10 @@ class ControlPlane:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         self._registry.on_change = None
-        for names in callgraph.layers(self._calls()):
+        calls = self._steps()
+        for name, serving in self._serving().items():
+            calls[name].update(*(model.calls for model in serving))
+        for names in callgraph.layers(calls):
             for name in names:
                 self._take_down(self._registry.entry(name), max(0.0, deadline - clock()))
             await asyncio.gather(*self._retiring)
@@ -306,12 +309,16 @@ class ControlPlane:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    def _calls(self) -> dict[str, set[str]]:
-        """Every model that serves, and which others it is known to call."""
+    def _serving(self) -> dict[str, list[Model]]:
+        """Every name that serves, with the models of its versions."""
+        found = {entry.name: list(entry.serving().values()) for entry in self._registry}
+        return {name: models for name, models in found.items() if models}
+
+    def _steps(self) -> dict[str, set[str]]:
+        """Every model that serves, and which others its configuration calls."""
         return {
-            entry.name: {name for model in serving.values() for name in callgraph.composing(model.config) | model.calls}
-            for entry in self._registry
-            if (serving := entry.serving())
+            name: set().union(*(callgraph.composing(model.config) for model in models))
+            for name, models in self._serving().items()
         }
 
     def _steps_asked_for(self) -> set[str]:

@@ -21,7 +21,7 @@ from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
 from pyserver.observe.log import Log
 from pyserver.observe.trace import Trace
-from pyserver.observe.traces import Traces
+from pyserver.observe.traces import TRACEPARENT, Traces
 from pyserver.payload import Reply, Ticket
 from pyserver.repository.metadata import mlserver_metadata, model_metadata
 from pyserver.types import InferRequest, InferResponse
@@ -32,8 +32,6 @@ EXTENSIONS = (
     "statistics", "trace", "logging",
 )  # fmt: skip
 """The V2 extensions that this server has, by their names in the protocol."""
-TRACEPARENT = "traceparent"
-"""The parameter of a request that holds a W3C trace context: where a header of that name goes."""
 
 
 class DataPlane:

@@ -110,7 +110,7 @@ class Server:
             Loader(settings, time.monotonic_ns, services, self._cache, self._fork_servers),
             mode=settings.model_control_mode,
             drain=settings.exit_timeout_secs,
-            upload_limit=settings.http_max_body_size,
+            upload_limit=settings.max_load_size,
         )
         self.fronts: list[Front] = []
         self._polling: asyncio.Task[None] | None = None

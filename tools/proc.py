@@ -114,3 +114,8 @@ def _read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory that a process has in RAM, what it shares included."""
+    return int(_read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")

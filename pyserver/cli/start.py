@@ -94,6 +94,8 @@ def variables_of(theirs: ServerSettings) -> dict[str, str]:
         wanted["load_model"] = "*"
     if theirs.cache_enabled:
         wanted["cache_config"] = f"local,size={max(1, theirs.cache_size) * CACHED_ANSWER}"
+    if theirs.grpc_max_message_length is not None and theirs.grpc_max_message_length >= 0:
+        wanted["grpc_max_message_size"] = theirs.grpc_max_message_length
     if theirs.cors_settings is not None:
         wanted["http_cors"] = json.dumps(theirs.cors_settings.model_dump(exclude_none=True))
     if theirs.tracing_server:

@@ -131,7 +131,7 @@ class Extended:
         most = self._extension.classes.get(output.name)
         if most is not None:
             batching = self._model.config.max_batch_size > 0
-            labels = self._model.labels.get(output.name, ())
+            labels = self._model.labels_of(output.name)
             return classified(output, most, batching, labels, self._limits.classes)
         target = self._outputs.get(output.name)
         if target is None:

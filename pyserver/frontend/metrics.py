@@ -8,11 +8,11 @@ import time
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, ErrorHandler, RequestHandler
 
-from pyserver.frontend.address import listen
 from pyserver.frontend.host import GpuWatch, Host, resident
+from pyserver.frontend.rest.lane.server import LaneServer
+from pyserver.frontend.rest.limits import Limits
 from pyserver.observe import metrics_config
 from pyserver.observe.metrics_config import MetricsConfig
 from pyserver.protocol import custom_metrics, mlserver_metrics
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pyserver.model.latencies import Latencies
     from pyserver.model.model import Model
 
+LIMITS = Limits(max_body_size=0, max_header_size=16 * 1024, max_connections=256, idle_timeout=300.0)
+"""A scrape is a small GET; a few clients make them."""
+
 
 PATH = "/metrics"
 
@@ -45,24 +48,28 @@ class MetricsServer:
 
     def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
         self.address = settings.metrics_address or settings.http_address
-        self.port = settings.metrics_port
         self._page = Page(data_plane, settings)
         path = PATH if settings.mlserver is None else settings.mlserver["metrics_endpoint"] or PATH
-        self._server = HTTPServer(_application(self._page, path), max_body_size=0, max_header_size=16384)
+        application = _application(self._page, path)
+        self._lane = LaneServer(
+            application, data_plane, self.address, settings.metrics_port, LIMITS, divert=lambda head: True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened to."""
+        return self._lane.port
 
     async def start(self) -> None:
         """Listen; from then on `port` is the real one. ServerError where it can't be had."""
-        sockets = listen(self.address, self.port)
-        self.port = sockets[0].getsockname()[1]
-        self._server.add_sockets(sockets)
+        await self._lane.start()
 
     def stop_accepting(self) -> None:
         """Nothing yet: the counters are read to the end."""
 
     async def drain(self, timeout: float) -> None:
         """Close the port and its connections: a scrape takes no time that would be worth waiting for."""
-        self._server.stop()
-        await self._server.close_all_connections()
+        await self._lane.drain(0)
 
 
 class Page:

@@ -125,8 +125,8 @@ class Calls:
             if nobody_waits(works_for):
                 raise unwanted(request.model_name)
             given_us, request.timeout_us = request.timeout_us, time_left(works_for, request.timeout_us, self._clock())
-            waiting = self._caller if blocks else None
-            stream = self._services.infer(request, said.get("decoupled") is True, waiting, said.get("trace_id"))
+            decoupled = said.get("decoupled") is True
+            stream = self._services.infer(request, decoupled, self._caller, blocks, said.get("trace_id"))
         except ServerError as error:
             self._refuse(key, error)
             return

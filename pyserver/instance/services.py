@@ -33,8 +33,10 @@ class Services(Protocol):
 
     log_levels: LogLevels
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
-        """Start an inference; `waiting` is the instance that can do nothing else until it is over, None if it can.
+    def infer(
+        self, request: InferRequest, decoupled: bool, caller: Any, waits: bool, parent: object = None
+    ) -> Responses:
+        """Start an inference for the instance `caller`, which can do nothing else until it is over if it `waits`.
         `parent` is the number of the trace of the request for whose sake it is, as far as the stub knows.
         A ServerError refuses it, in words for the calling model.
         """
@@ -52,7 +54,9 @@ class NoServices:
     def __init__(self) -> None:
         self.log_levels = LogLevels()
 
-    def infer(self, request: InferRequest, decoupled: bool, waiting: Any, parent: object = None) -> Responses:
+    def infer(
+        self, request: InferRequest, decoupled: bool, caller: Any, waits: bool, parent: object = None
+    ) -> Responses:
         """No other model is there."""
         raise unavailable(f"there is no model '{request.model_name}' to call from here")
 

@@ -75,6 +75,7 @@ class Model:
         self.scheduler = make_scheduler(name, config, limits, clock, self._call_at, self.statistics, initial_states)
         self.cached: CachedModel | None = None
         self.latencies: Latencies | None = None
+        self._measured: MetricsConfig | None = None
         self._traced: TracingObserver | None = None
         self.supervisors: list[Supervisor] = []
         self.streams: set[Stream] = set()
@@ -152,6 +153,7 @@ class Model:
 
     def measure(self, wanted: MetricsConfig) -> None:
         """Keep the latencies of single requests, as far as they are `wanted`."""
+        self._measured = wanted
         self.latencies = latencies_of(self.config, wanted, self.cached is not None)
         self.statistics.latencies = self.latencies
         if self.latencies is not None and self.latencies.summaries:
@@ -161,6 +163,10 @@ class Model:
         """From now on requests may be traced: their traces hear of what the scheduler does."""
         if self._traced is None:
             self._traced = self.scheduler.observer = TracingObserver(self.scheduler.observer)
+
+    def labels_of(self, output: str) -> Sequence[str]:
+        """The labels of the classes of `output`; none where it has no label file."""
+        return self.labels.get(output, ())
 
     @property
     def identity(self) -> str:

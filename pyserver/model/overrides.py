@@ -37,7 +37,9 @@ def parse(name: str, parameters: Mapping[str, Any], most: int) -> Override | Non
         raise invalid(f"failed to load '{name}': 'file:' parameters need a 'config' parameter, JSON text, beside them")
     total = sum(map(len, files.values()))
     if total > most:
-        raise invalid(f"failed to load '{name}': its files have {total} bytes, the most is {most}")
+        raise invalid(
+            f"failed to load '{name}': its files have {total} bytes, the most is {most}. Use --max-load-size."
+        )
     return Override(config, files)
 
 

@@ -12,6 +12,9 @@ from pyserver.observe.trace import Sink, Trace
 from pyserver.observe.trace_file import FileSink
 from pyserver.observe.trace_settings import Startup, TraceSetting, changed, cleared
 
+TRACEPARENT = "traceparent"
+"""The parameter of a request that holds a W3C trace context: where a header of that name goes."""
+
 
 class Sampler:
     """Counts the requests under one setting."""
@@ -50,6 +53,11 @@ class Traces:
         self._running: weakref.WeakValueDictionary[int, Trace] = weakref.WeakValueDictionary()
         self.on = False
         self._renew()
+
+    @property
+    def remote(self) -> bool:
+        """Whether traces are spans of OpenTelemetry, whose context clients may send."""
+        return self._remote is not None
 
     def setting(self, model: str = "") -> TraceSetting:
         """The setting of a model, or ("") of all."""

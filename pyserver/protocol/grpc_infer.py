@@ -8,7 +8,7 @@ from pyserver.core import wire
 from pyserver.errors import ServerError, invalid
 from pyserver.ipc.envelope import NAME as ENVELOPE
 from pyserver.proto import inference as pb
-from pyserver.protocol import mlserver_grpc
+from pyserver.protocol import mlserver_grpc, status
 from pyserver.protocol.grpc_extension import REGION, decode_outputs, decode_place, own_parameters
 from pyserver.protocol.grpc_parameters import EMPTY_FINAL_RESPONSE, NONE, decode_parameters
 from pyserver.types import Buffer, InferRequest, InferResponse, Part, Tensor
@@ -156,7 +156,7 @@ def encode_stream_error(error: ServerError, id: str, model: tuple[str, str] | No
     """A ModelStreamInferResponse with an error. `model` (name, version) is None for a request that was refused at once;
     otherwise `final` says whether the error is the last answer to its request.
     """
-    head: bytes = pb.ModelStreamInferResponse(error_message=error.message).SerializeToString()
+    head: bytes = pb.ModelStreamInferResponse(error_message=status.told(error.message)).SerializeToString()
     name, version = model or ("", "")
     answer = wire.encode_response(name, version, id, {FINAL: final} if model else None, [], [], True)
     return head + answer

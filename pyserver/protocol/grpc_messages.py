@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from pyserver.errors import invalid, unsupported
 from pyserver.proto import inference as pb
+from pyserver.protocol import status
 
 M = TypeVar("M", bound=Message)
 
@@ -177,7 +178,7 @@ def statistics(models: Sequence[Mapping[str, Any]]) -> bytes:
 
 def index(models: Sequence[Mapping[str, Any]]) -> bytes:
     """A RepositoryIndexResponse out of the index's entries."""
-    return _from_json(pb.RepositoryIndexResponse(), {"models": models})
+    return _from_json(pb.RepositoryIndexResponse(), {"models": status.index_told(models)})
 
 
 def system_regions(regions: Sequence[Mapping[str, Any]]) -> bytes:

@@ -25,7 +25,14 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def decode(body: Buffer, specs: Iterable[Mapping[str, Any]], name: str, version: str, limit: int) -> InferRequest:
+def decode(
+    body: Buffer,
+    specs: Iterable[Mapping[str, Any]],
+    name: str,
+    version: str,
+    limit: int,
+    max_depth: int = rest_json.MAX_DEPTH,
+) -> InferRequest:
     """The request that `body` makes to a model with inputs `specs` (name, datatype, shape; -1 for any size).
 
     A key that is an input's name becomes that input, `id` the request's id, and every other one a parameter; an object
@@ -36,10 +43,7 @@ def decode(body: Buffer, specs: Iterable[Mapping[str, Any]], name: str, version:
             f"request JSON of {len(body)} bytes exceeds the maximum allowed {limit} bytes. "
             "Use --http-max-input-size to increase the limit."
         )
-    try:
-        document = orjson.loads(body)
-    except ValueError as error:
-        raise invalid(f"failed to parse the request JSON buffer: {error}") from None
+    document = rest_json.plain(bytes(body), max_depth)
     given = _merged(rest_values.mapping(document, "generate", f" of a request to model '{name}'"))
     wanted = {spec["name"]: spec for spec in specs}
     inputs = [_tensor(wanted[key], value) for key, value in given if key in wanted]

@@ -75,6 +75,7 @@ def decode(
     model_version: str = "",
     lease: Lease | None = None,
     max_json_size: int = MAX_JSON_SIZE,
+    max_json_depth: int = rest_json.MAX_DEPTH,
 ) -> InferRequest:
     """The request in `body`, whose first `header_length` bytes are JSON (None: all of it).
 
@@ -92,12 +93,12 @@ def decode(
         raise _too_much_json(header_length, max_json_size)
     view = body if type(body) is memoryview else memoryview(body)
     if all_json:
-        header = _filled(body, model_name, max_json_size)
+        header = _filled(body, model_name, max_json_size, max_json_depth)
     elif header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
-        header = _memory.get(text) or _recalled(text, model_name, max_json_size)
+        header = _memory.get(text) or _recalled(text, model_name, max_json_size, max_json_depth)
     else:
-        header = _parse(view[:header_length], model_name, max_json_size)
+        header = _parse(view[:header_length], model_name, max_json_size, max_json_depth)
     id, described, outputs, parameters, size, extension = header
     if header_length + size != total:
         raise _wrong_size(header, header_length, total, model_name)
@@ -128,14 +129,14 @@ def _too_much_json(size: int, most: int) -> ServerError:
     )
 
 
-def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
+def _recalled(text: bytes, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
     """The header in `text`, which was not there before, or not with this id in front of it."""
     leading = _LEADING_ID.match(text)
     key = b"{" + text[leading.end() :] if leading else text
     known = _memory.get(key) if leading else None
     if leading and known:
         return known._replace(id=leading[1].decode())
-    header = _parse(text, model_name, max_json_size)
+    header = _parse(text, model_name, max_json_size, max_json_depth)
     if (leading or not header.id) and all(not item.data for item in header.inputs):
         if len(_memory) >= _MEMORY_ENTRIES:
             _memory.clear()
@@ -143,9 +144,9 @@ def _recalled(text: bytes, model_name: str, max_json_size: int) -> _Header:
     return header
 
 
-def _filled(text: Buffer, model_name: str, max_json_size: int) -> _Header:
+def _filled(text: Buffer, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
     """The header in `text`, which is all of the request."""
-    document = rest_json.loads(text, max_json_size)
+    document = rest_json.loads(text, max_json_size, max_json_depth)
     try:
         arrays = [item["data"] for item in document["inputs"]]
         outside = _outside(text, arrays)
@@ -191,8 +192,8 @@ def _remember_form(outside: bytes, header: _Header, arrays: list[Any]) -> None:
     _forms[outside] = form, [array.count for array in arrays]
 
 
-def _parse(text: Buffer, model_name: str, max_json_size: int) -> _Header:
-    return _header(rest_json.loads(text, max_json_size), model_name)
+def _parse(text: Buffer, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
+    return _header(rest_json.loads(text, max_json_size, max_json_depth), model_name)
 
 
 def _header(document: Any, model_name: str) -> _Header:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
@@ -33,6 +36,13 @@ GRPC: dict[ErrorCode, int] = {
     ErrorCode.CANCELLED: 1,
 }
 """The numbers of `grpc.StatusCode`."""
+
+# An absolute path of two names or more; not a URL's, nor the REST API's own.
+_FOLDERS = re.compile(r"(?<![\w/.:%~-])/(?!v[12]/)(?:[^\s/'\"`,;:()<>\[\]]+/)+([^\s/'\"`,;:()<>\[\]]*)")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,16}")
+
+LONGEST = 8192
+"""Characters of an error: gRPC's clients take no more than twice that in a status, with all other trailers."""
 
 OK = int(HTTPStatus.OK)
 BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
@@ -67,8 +77,25 @@ def grpc_code(error: ServerError) -> int:
 
 
 def error_body(message: str) -> bytes:
-    """`{"error": message}`. What UTF-8 can't hold (a lone surrogate in a model's own words) becomes a `?`."""
-    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
+    """`{"error": message}`, as it may be told. What UTF-8 can't hold (a lone surrogate) becomes a `?`."""
+    return orjson.dumps({"error": told(message).encode("utf-8", "replace").decode()})
+
+
+def told(message: str) -> str:
+    """`message` for a client: of a path its last name, of an object's address nothing, and not more than LONGEST.
+
+    The log has all of it.
+    """
+    if len(message) > LONGEST:
+        message = message[: LONGEST - 3] + "..."
+    if "/" in message:
+        message = _FOLDERS.sub(r"\1", message)
+    return _ADDRESS.sub("", message) if " at 0x" in message else message
+
+
+def index_told(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of a repository index, their reasons as they may be told."""
+    return [{**entry, "reason": told(entry["reason"])} if entry.get("reason") else {**entry} for entry in entries]
 
 
 def retry_after(error: ServerError) -> str | None:

@@ -19,6 +19,7 @@ from pyserver.settings.machine import available_cpus, memory_limit
 from pyserver.settings.models import ModelSettings
 from pyserver.settings.observing import LogSettings, MetricsSettings, TraceSettings
 from pyserver.settings.server import ServerSettings
+from pyserver.settings.transport import GrpcTransportSettings, HttpTransportSettings, LoadSettings
 
 __all__ = ["Settings", "available_cpus", "flags", "memory_limit"]
 
@@ -28,9 +29,12 @@ class Settings(
     LogSettings,
     TraceSettings,
     MetricsSettings,
+    LoadSettings,
     LimitSettings,
     CacheSettings,
+    GrpcTransportSettings,
     GrpcSettings,
+    HttpTransportSettings,
     HttpSettings,
     ExtensionSettings,
     ServerSettings,

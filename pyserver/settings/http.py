@@ -40,4 +40,4 @@ class HttpSettings:
     http_max_header_size: int = flag(64 * 1024, "largest request line with headers", GROUP, "BYTES")
     http_max_connections: int = flag(16384, "connections open at once", GROUP, "N")
     http_idle_timeout_secs: float = flag(3600.0, "how long a connection may rest between requests", GROUP, "SECONDS")
-    http_read_timeout_secs: float = flag(30.0, "how long headers, or a pause in a body, may last", GROUP, "SECONDS")
+    http_read_timeout_secs: float = flag(30.0, "how long a pause in a body or an answer may last", GROUP, "SECONDS")

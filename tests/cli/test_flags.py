@@ -43,6 +43,8 @@ TRITONS = """
     --response-cache-byte-size --rate-limit --rate-limit-resource --pinned-memory-pool-byte-size
     --cuda-memory-pool-byte-size --cuda-virtual-address-size --min-supported-compute-capability
     --buffer-manager-thread-count --host-policy --model-load-gpu-limit
+    --http-restricted-api --http-header-forward-pattern --grpc-restricted-protocol --grpc-header-forward-pattern
+    --grpc-infer-response-compression-level --allow-client-shm
     --allow-sagemaker --sagemaker-port --allow-vertex-ai
 """.split()  # noqa: SIM905
 UNMEANT = ("config", "strict_model_config")

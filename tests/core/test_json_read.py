@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserver.core.json import MAX_VALUES, JsonData, JsonError, loads
+from tests.fuzz.references import json_value as reference
 
 PROPERTY = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 TEXTS = st.text(max_size=12)
@@ -28,35 +29,6 @@ REQUEST = (
     b'{"inputs": [{"name": "INPUT\\u00300", "datatype":"FP32","shape":[1,16],"parameters":{"binary_data_size":64}}],'
     b'\r\n\t"outputs":[{"name":"\xc3\xa9\\ud83d\\ude00\\n","parameters":{"binary_data":true}}],"n":[null,false,-1.5e3]}'
 )
-
-
-def strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("duplicate")
-    return dict(pairs)
-
-
-def integer(text: str) -> int | float:
-    value = int(text)
-    return value if -(2**64) < value < 2**64 else finite(text)
-
-
-def finite(text: str) -> float:
-    if math.isinf(float(text)):
-        raise ValueError("too big")
-    return float(text)
-
-
-def refuse(text: str) -> Any:
-    raise ValueError(text)
-
-
-def reference(document: bytes) -> Any:
-    value = json.loads(
-        document.decode(), object_pairs_hook=strict, parse_int=integer, parse_float=finite, parse_constant=refuse
-    )
-    json.dumps(value, ensure_ascii=False).encode()  # no lone surrogates
-    return value
 
 
 def same(got: Any, expected: Any) -> bool:

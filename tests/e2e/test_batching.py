@@ -18,12 +18,15 @@ from tools.process import ServerProcess
 
 PATIENT = "dynamic_batching { max_queue_delay_microseconds: 300000 preferred_batch_size: [ 4 ] }"
 
+LARGE = "dynamic_batching { max_queue_delay_microseconds: 2000000 preferred_batch_size: [ 41 ] }"
+
 
 @pytest.fixture(scope="module")
 def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("batching")
     variable = 'input { name: "X" data_type: TYPE_INT32 dims: [ -1 ] }'
     write_rows(repository, "patient", PATIENT)
+    write_rows(repository, "large", LARGE, batch=64)
     write_rows(repository, "stubborn", PATIENT + 'parameters { key: "RETRY_FAILED_BATCH" value { string_value: "0" } }')
     write_rows(repository, "shapes", PATIENT, inputs=variable)
     write_rows(repository, "ragged", PATIENT, inputs=variable.replace("dims", "allow_ragged_batch: true dims"))
@@ -49,6 +52,17 @@ def test_requests_that_come_together_run_together_side_by_side(server: ServerPro
     assert {answer["TOGETHER"] for answer in answers} == {4}
     addresses = sorted(answer["ADDRESS"] for answer in answers)
     assert [at - addresses[0] for at in addresses] == [0, 4, 8, 12], "rows lie side by side"
+
+
+@pytest.mark.ours
+def test_the_answers_of_a_large_batch_come_in_pieces_each_to_its_own(server: ServerProcess) -> None:
+    """41 requests, in more than two messages; that of 13 makes the batch fail, so that they run once more, singly."""
+    for values in (range(100, 141), range(10, 51)):
+        with ThreadPoolExecutor(41) as pool:
+            answers = [future.result() for future in together(pool, server, "large", *values)]
+        assert [outputs(answer)["Y"] if answer.status == 200 else 13 for answer in answers] == list(values)
+        sizes = {outputs(answer)["TOGETHER"] for answer in answers if answer.status == 200}
+        assert sizes == ({1} if 13 in values else {41})
 
 
 @pytest.mark.ours

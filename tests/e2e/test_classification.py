@@ -37,6 +37,17 @@ max_batch_size: {batch}
 input {{ name: "IN" data_type: TYPE_{type} dims: [ -1 ] }}
 output {{ name: "OUT" data_type: TYPE_{type} dims: [ -1 ] {labels} }}
 """
+ENSEMBLE = """
+platform: "ensemble"
+max_batch_size: 8
+input { name: "ALL_IN" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "ALL_OUT" data_type: TYPE_FP32 dims: [ -1 ] }
+ensemble_scheduling { step {
+  model_name: "scores" model_version: -1
+  input_map { key: "IN" value: "ALL_IN" }
+  output_map { key: "OUT" value: "ALL_OUT" }
+} }
+"""
 LABELS = "cat\ndog\nmaus und hänfling\n"
 SCORES = np.array([[0.5, 4, 0.25, 1], [1, 2, 3, 0]], np.float32)
 BEST = [[b"4.000000:1:dog", b"1.000000:3", b"0.500000:0:cat"],
@@ -56,6 +67,8 @@ def classifying(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) ->
     write(repository, "scores", 8, "FP32", True)
     write(repository, "plain", 0, "INT32", False)
     write(repository, "flags", 8, "BOOL", False)
+    (repository / "whole/1").mkdir(parents=True)
+    (repository / "whole/config.pbtxt").write_text(ENSEMBLE)
     with make_server(repository) as running:
         yield running
 
@@ -107,6 +120,13 @@ def test_integers_without_batch_or_labels(classifying: ServerProcess) -> None:
     }
     output = infer_json(classifying, "plain", body).json["outputs"][0]
     assert output == {"name": "OUT", "datatype": "BYTES", "shape": [4], "data": ["9:2", "3:0", "1:3", "-7:1"]}
+
+
+def test_an_ensemble_has_the_labels_of_its_step(classifying: ServerProcess) -> None:
+    with triton_http.InferenceServerClient(classifying.http) as client:
+        wanted = triton_http.InferRequestedOutput("ALL_OUT", class_count=3)
+        result = client.infer("whole", [one_input("ALL_IN", SCORES, "FP32")], outputs=[wanted])
+    assert result.as_numpy("ALL_OUT").tolist() == BEST
 
 
 def test_a_large_one_is_sorted_beside_the_loop(classifying: ServerProcess) -> None:

@@ -36,6 +36,22 @@ class TritonPythonModel:
         more = 0 if b is None else b.as_numpy().size
         return pb_utils.InferenceResponse([pb_utils.Tensor("Y", (10 * a + more).astype(np.int32))])
 """
+COUNTS = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    \"\"\"Counts 200 numbers from IN on, in execute itself.\"\"\"
+
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            start = int(pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()[0])
+            for value in range(start, start + 200):
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.array([value], np.int32))]))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
 TIMES_CONFIG = (
     'backend: "python" instance_group { count: 3 kind: KIND_CPU }'
     ' input { name: "A" data_type: TYPE_INT32 dims: [ -1 ] }'
@@ -45,6 +61,7 @@ TIMES_CONFIG = (
 ENSEMBLES = {
     "each": ["times A=each B=IN -> Y=OUT", "repeat IN=wide -> OUT=each", "times A=IN -> Y=wide"],
     "nested": ["repeat IN=IN -> OUT=one", "square IN=one -> OUT=many", "times A=many B=IN -> Y=OUT"],
+    "long": ["repeat IN=IN -> OUT=one", "times A=one -> Y=start", "counts IN=start -> OUT=OUT"],
     "bare": ["odd IN=IN -> OUT=OUT"],
     "after": ["odd IN=IN -> OUT=one", "times A=one -> Y=OUT"],
 }
@@ -53,7 +70,7 @@ ENSEMBLES = {
 @pytest.fixture(scope="module")
 def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("streams")
-    for name, source in {"repeat": REPEAT, "square": SQUARE, "odd": ODD}.items():
+    for name, source in {"repeat": REPEAT, "square": SQUARE, "odd": ODD, "counts": COUNTS}.items():
         write_decoupled(repository, name, source)
     write_model(repository, "times", TIMES, TIMES_CONFIG)
     for name, steps in ENSEMBLES.items():
@@ -85,6 +102,14 @@ def test_a_stream_in_a_stream(server: ServerProcess) -> None:
         heard = stream.take(7)
     assert [said.value for said in heard] == [24, 24, 14, 34, 34, 34, None]
     assert heard[-1].final
+
+
+def test_long_streams_in_a_stream_do_not_wait_for_each_other(server: ServerProcess) -> None:
+    """More responses than may be unread, of a model that gives them one request after another."""
+    with listening(server) as stream:
+        stream.ask("long", 1, 2, 3)
+        heard = stream.take(600)
+    assert [said.value for said in heard] == list(range(10, 210)) + list(range(20, 220)) + list(range(30, 230))
 
 
 def test_over_http(server: ServerProcess) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.conftest import Serve
 from tests.support.clients import Answer, ask, constant, index, infer_json, tensor
@@ -226,11 +225,13 @@ QUICK = {"calls: garbage", "calls: outside", "calls: no key", "calls: twice"}
 """Of what is wrong on the second channel these are always tried: each costs a new process."""
 
 
-def weighed(how: str) -> ParameterSet:
-    return pytest.param(how, marks=[pytest.mark.heavy] if how.startswith("calls") and how not in QUICK else [])
+WEIGHED = [
+    pytest.param(how, marks=[pytest.mark.heavy] if how.startswith("calls") and how not in QUICK else [])
+    for how in DEADLY
+]
 
 
-@pytest.mark.parametrize("how", map(weighed, DEADLY))
+@pytest.mark.parametrize("how", WEIGHED)
 def test_what_ends_the_process(faulty: ServerProcess, how: str) -> None:
     revive(faulty)
     stub = int(fault(faulty, "None").json["outputs"][0]["data"][0])

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,19 @@ def settings(server: ServerProcess, changes: Any = None) -> Answer:
     return ask(server, "GET" if changes is None else "POST", "/v2/logging", body)
 
 
+@pytest.fixture(scope="module")
+def quiet(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    repository = tmp_path_factory.mktemp("models")
+    write_constant(repository, "constant")
+    with make_server(repository) as server:
+        yield server
+
+
 @pytest.fixture
-def running(serve: Serve, tmp_path: Path) -> ServerProcess:
-    write_constant(tmp_path, "constant")
-    return serve(tmp_path)
+def running(quiet: ServerProcess) -> Iterator[ServerProcess]:
+    """A server whose settings may be changed: they are changed back."""
+    yield quiet
+    assert settings(quiet, {key: value for key, value in USUAL.items() if key != "log_file"}).json == USUAL
 
 
 def test_settings_over_rest(running: ServerProcess) -> None:
@@ -79,10 +89,10 @@ def test_settings_over_grpc(running: ServerProcess) -> None:
         ([], 400, "expected an object"),
     ],
 )
-def test_what_the_settings_refuse(server: ServerProcess, changes: Any, status: int, said: str) -> None:
-    answer = settings(server, changes)
+def test_what_the_settings_refuse(running: ServerProcess, changes: Any, status: int, said: str) -> None:
+    answer = settings(running, changes)
     assert (answer.status, said in answer.error) == (status, True), answer
-    assert settings(server).json == USUAL
+    assert settings(running).json == USUAL
 
 
 def test_changes_take_effect_at_once(running: ServerProcess) -> None:

@@ -11,8 +11,8 @@ import pytest
 from tritonclient import grpc as triton_grpc
 
 from tests.conftest import Serve
-from tests.support.clients import infer_json, tensor
-from tests.support.repositories import copy_model, write_constant, write_model
+from tests.support.clients import constant, infer_json, tensor
+from tests.support.repositories import CONSTANT, CONSTANT_CONFIG, copy_model, write_constant, write_model
 from tools.process import ServerProcess
 
 IN_FLIGHT = 4
@@ -129,3 +129,45 @@ def test_an_idle_connection_does_not_hold_the_server_up(serve: Serve, tmp_path: 
         asked = time.monotonic()
         server.stop(timeout=10)
     assert time.monotonic() - asked < 5
+
+
+CALLS = """
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        said = [self.asked(), print("between two calls", flush=True), time.sleep(0.7), self.asked()]
+        value = pb_utils.Tensor("VALUE", np.array([said[0] + said[3]], np.int32))
+        return [pb_utils.InferenceResponse([value]) for _ in requests]
+
+    def asked(self):
+        asked = pb_utils.Tensor("ASKED", np.array([True]))
+        answer = pb_utils.InferenceRequest(model_name="callee", inputs=[asked], requested_output_names=[]).exec()
+        return answer.output_tensors()[0].as_numpy()[0]
+
+    def finalize(self):
+        print("the caller ends", flush=True)
+"""
+
+
+@pytest.mark.ours
+def test_who_calls_goes_before_who_is_called(serve: Serve, tmp_path: Path) -> None:
+    """SIGTERM between two calls of an execution: the second one is answered as well."""
+    write_model(tmp_path, "a_caller", CALLS, CONSTANT_CONFIG)
+    write_model(
+        tmp_path,
+        "callee",
+        f"{CONSTANT.format(value=21)}\n    def finalize(self):\n        print('the callee ends', flush=True)\n",
+        CONSTANT_CONFIG,
+    )
+    server = serve(tmp_path, options=("--model-control-mode=explicit", "--load-model=*"))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(constant, server, "a_caller")
+        server.wait_log("between two calls")
+        server.terminate()
+        assert asked.result(timeout=20) == 42
+    server.stop()
+    ends = [line.rpartition("the ")[2] for line in server.lines if " ends" in line]
+    assert ends == ["caller ends", "callee ends"]

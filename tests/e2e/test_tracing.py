@@ -278,6 +278,20 @@ def test_spans_at_a_collector(serve: Serve, repository: Path, collector: Collect
     assert {each.key: each.value.string_value for each in caller.attributes}["triton.request_id"] == "outer"
 
 
+def test_the_context_of_a_grpc_call(serve: Serve, repository: Path, collector: Collector) -> None:
+    options = ("--trace-config", "mode=opentelemetry", "--trace-config=level=TIMESTAMPS", "--trace-config=rate=0",
+               "--trace-config", f"opentelemetry,url={collector.url}")  # fmt: skip
+    server = serve(repository, options=options)
+    with triton_grpc.InferenceServerClient(server.grpc) as client:
+        value = triton_grpc.InferInput("ASKED", [1], "BOOL").set_data_from_numpy(np.array([True]))
+        client.infer("constant", [value], headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+    server.stop()
+    spans = {span.name: span for span in collector.spans}
+    assert spans["InferRequest"].parent_span_id.hex() == PARENT
+    assert "GRPC_SEND_END" in [event.name for event in spans["InferRequest"].events]
+
+
+@pytest.mark.heavy
 def test_a_collector_that_is_not_there_stops_nobody(serve: Serve, repository: Path) -> None:
     pytest.importorskip("opentelemetry.sdk")
     options = ("--trace-config=mode=opentelemetry", "--trace-config=level=TIMESTAMPS", "--trace-config=rate=1",

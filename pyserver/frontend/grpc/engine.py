@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
+from pyserver.frontend.tls import TlsFiles
 from pyserver.model.model import DecoupledError
 from pyserver.observe.formats import single
 from pyserver.payload import Reply, Ticket
@@ -93,7 +94,7 @@ class Stream(Protocol):
     async def write(self, message: bytes) -> None:
         """Send a message; waits while the client reads slowly."""
 
-    async def abort(self, status: int, message: str) -> None:
+    async def abort(self, code: int, message: str) -> None:
         """End the stream with a gRPC status; raises, so that the handler ends as well."""
 
 
@@ -114,10 +115,14 @@ class StreamMethod(NamedTuple):
 class Options:
     """What may be asked of an engine. Times are in milliseconds, None for never; the defaults are Triton's.
 
-    `compression` (none, low, medium, high) is the level for responses.
+    `max_metadata` is bytes of one call, `max_concurrent_streams` calls of one connection; `handshake_timeout_ms` is how
+    long a client may take to begin to speak HTTP/2; `compression` (none, low, medium, high) is the level for responses.
     """
 
     max_message: int = MAX_MESSAGE
+    max_metadata: int = 16384
+    max_concurrent_streams: int = 1024
+    handshake_timeout_ms: int = 10_000
     keepalive_time_ms: int = 7_200_000
     keepalive_timeout_ms: int = 20_000
     keepalive_permit_without_calls: bool = False
@@ -128,6 +133,7 @@ class Options:
     max_connection_age_grace_ms: int | None = None
     compression: str = "none"
     reuse_port: bool = False
+    tls: TlsFiles | None = None
 
 
 class Engine(Protocol):

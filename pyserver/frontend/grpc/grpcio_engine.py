@@ -10,7 +10,7 @@ import asyncio
 import errno
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -29,14 +29,12 @@ from pyserver.frontend.grpc.engine import (
     encoded_at_home,
     stopping,
 )
-from pyserver.protocol import status
+from pyserver.frontend.grpc.grpcio_options import channel_options, credentials
+from pyserver.frontend.grpc.grpcio_stream import Stream, abort, metadata_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
-CODES = {code.value[0]: code for code in grpc.StatusCode}
-LEVELS = {"none": 0, "low": 1, "medium": 2, "high": 3}
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 LINGER = 2.0
@@ -124,7 +122,10 @@ class GrpcioEngine:
         server = grpc.aio.server(options=channel_options(options))
         server.add_generic_rpc_handlers((_Table(handlers),))
         try:
-            port = server.add_insecure_port(where)
+            if options.tls is None:
+                port = server.add_insecure_port(where)
+            else:
+                port = server.add_secure_port(where, credentials(options.tls))
         except RuntimeError as error:
             raise _NotBoundError(where) from error
         await server.start()
@@ -133,7 +134,7 @@ class GrpcioEngine:
 
     def _hang_up(self) -> None:
         for served in list(self._open):
-            if isinstance(served, _Stream):
+            if isinstance(served, Stream):
                 served.hang_up()
         self._left(None)
 
@@ -164,7 +165,7 @@ class GrpcioEngine:
 
         async def serve(message: bytes, context: Any) -> bytes:
             if self._draining:
-                await _abort(context, stopping())
+                await abort(context, stopping())
             call = _Call(method, message, bridge, self._home, self._limit, self._loop.create_future())
             if method.attach is not None:
                 method.attach(call.request, list(metadata_of(context).items()))
@@ -172,7 +173,7 @@ class GrpcioEngine:
                 try:
                     heed(call.request, metadata_of(context))
                 except ServerError as error:
-                    await _abort(context, error)
+                    await abort(context, error)
             opened.add(call)
             bridge.post(call)
             try:
@@ -181,7 +182,7 @@ class GrpcioEngine:
                     context.set_trailing_metadata(call.trailers)
                 return reply
             except ServerError as error:
-                await _abort(context, error)
+                await abort(context, error)
                 return b""
             except asyncio.CancelledError:
                 call.gone = True
@@ -194,19 +195,19 @@ class GrpcioEngine:
 
     def _stream_handler(self, method: StreamMethod) -> Any:
         async def serve(asked: Any, context: Any) -> None:
-            stream = _Stream(asked, context)
+            stream = Stream(asked, context)
             self._open.add(stream)
             try:
                 if self._draining:
-                    await _abort(context, stopping())
+                    await abort(context, stopping())
                 if method.heed is not None:
                     try:
                         method.heed(None, stream.metadata)
                     except ServerError as error:
-                        await _abort(context, error)
+                        await abort(context, error)
                 await method.serve(stream)
                 if stream.hung_up.is_set():
-                    await _abort(context, stopping())
+                    await abort(context, stopping())
             finally:
                 self._left(stream)
 
@@ -271,76 +272,9 @@ class _Call(Call):
             self.reply.set_result(message)
 
 
-class _Stream:
-    """A stream of grpc.aio as the seam wants it."""
-
-    def __init__(self, asked: Any, context: Any) -> None:
-        self.metadata = metadata_of(context)
-        self.hung_up = asyncio.Event()
-        self._asked = asked
-        self._context = context
-        self._reading: asyncio.Future[Any] | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if isinstance(self._asked, bytes):
-            yield self._asked
-            return
-        while not self.hung_up.is_set():
-            self._reading = asyncio.ensure_future(self._context.read())
-            try:
-                message = await self._reading
-            except asyncio.CancelledError:
-                if self.hung_up.is_set():
-                    return
-                raise
-            if message is END:
-                return
-            yield message
-
-    async def write(self, message: bytes) -> None:
-        await self._context.write(message)
-
-    async def abort(self, status: int, message: str) -> None:
-        await self._context.abort(CODES[status], message)
-
-    def hang_up(self) -> None:
-        """Read no more: the handler answers what it has, and the stream ends as unavailable."""
-        self.hung_up.set()
-        if self._reading is not None:
-            self._reading.cancel()
-
-
 class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def __init__(self, handlers: dict[str, Any]) -> None:
         self._handlers = handlers
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handlers.get(handler_call_details.method)
-
-
-def metadata_of(context: Any) -> Mapping[str, str]:
-    """The metadata of a call that is text; of two of one key the last."""
-    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-
-
-async def _abort(context: Any, error: ServerError) -> Any:
-    await context.abort(CODES[status.grpc_code(error)], error.message)
-
-
-def channel_options(options: Options) -> list[tuple[str, int]]:
-    """`options` under grpc-core's names."""
-    named = {
-        "grpc.max_receive_message_length": options.max_message,
-        "grpc.max_send_message_length": options.max_message,
-        "grpc.keepalive_time_ms": options.keepalive_time_ms,
-        "grpc.keepalive_timeout_ms": options.keepalive_timeout_ms,
-        "grpc.keepalive_permit_without_calls": int(options.keepalive_permit_without_calls),
-        "grpc.http2.max_pings_without_data": options.max_pings_without_data,
-        "grpc.http2.min_ping_interval_without_data_ms": options.min_recv_ping_interval_without_data_ms,
-        "grpc.http2.max_ping_strikes": options.max_ping_strikes,
-        "grpc.max_connection_age_ms": options.max_connection_age_ms,
-        "grpc.max_connection_age_grace_ms": options.max_connection_age_grace_ms,
-        "grpc.default_compression_level": LEVELS[options.compression] or None,
-        "grpc.so_reuseport": int(options.reuse_port),
-    }
-    return [(name, value) for name, value in named.items() if value is not None]

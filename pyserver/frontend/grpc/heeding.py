@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyserver.frontend.grpc.engine import Heed
+from pyserver.observe.traces import TRACEPARENT
 from pyserver.protocol.forwarding import Forwarding
 from pyserver.protocol.restricted import INFERENCE, Restrictions
 from pyserver.types import InferRequest
@@ -42,21 +43,26 @@ KINDS = {
 class Heeding:
     """What is looked at, for the RPCs of one server."""
 
-    def __init__(self, restrictions: Restrictions, forwarding: Forwarding | None) -> None:
+    def __init__(self, restrictions: Restrictions, forwarding: Forwarding | None, spans: bool = False) -> None:
+        """`spans`: the trace contexts of clients are looked for."""
         self._restrictions = restrictions
         self._forwarding = forwarding
+        self._spans = spans
 
     def of(self, path: str) -> Heed | None:
         """What to do with the metadata of calls to `path`; None for nothing. KeyError for an RPC without a kind."""
         kind = KINDS[path.rpartition("/")[2]]
         restricts = self._restrictions.restricts(kind)
         forwarding = self._forwarding if kind == INFERENCE else None
-        if not restricts and forwarding is None:
+        spans = self._spans and kind == INFERENCE
+        if not restricts and not spans and forwarding is None:
             return None
 
         def heed(request: Any, metadata: Mapping[str, str]) -> None:
             self._restrictions.check(kind, metadata.get)
             if forwarding is not None and isinstance(request, InferRequest):
                 request.parameters.update(forwarding.parameters(metadata.items()))
+            if spans and isinstance(request, InferRequest) and TRACEPARENT in metadata:
+                request.parameters = {**request.parameters, TRACEPARENT: metadata[TRACEPARENT]}
 
         return heed

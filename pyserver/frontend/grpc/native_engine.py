@@ -76,7 +76,7 @@ def unserved(options: Options) -> str:
     if native is None:
         return "pygrpc-native is not installed"
     wanted = Options()
-    fixed = ("max_message", "max_connection_age_ms", "max_connection_age_grace_ms", "compression")
+    fixed = ("max_message", "max_connection_age_ms", "max_connection_age_grace_ms", "compression", "tls")
     asked = [name for name in fixed if getattr(options, name) != getattr(wanted, name)]
     return f"pygrpc-native does not serve {', '.join(asked)}" if asked else ""
 
@@ -210,7 +210,7 @@ class _Call(Call):
     def refuse(self, error: ServerError) -> None:
         engine = self.engine
         if engine.open.pop(self.key, None) is not None:
-            engine.fail(self.key, status.grpc_code(error), error.message)
+            engine.fail(self.key, status.grpc_code(error), status.told(error.message))
         if engine.draining:
             engine.closed()
 
@@ -227,6 +227,8 @@ def _listen(address: str, port: int, methods: Sequence[Method], options: Options
             keepalive_time_ms=options.keepalive_time_ms,
             keepalive_timeout_ms=options.keepalive_timeout_ms,
             keepalive_permit_without_calls=options.keepalive_permit_without_calls,
+            max_concurrent_streams=options.max_concurrent_streams,
+            max_metadata_size=options.max_metadata,
             reuse_port=options.reuse_port,
         )
     except OSError as error:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from pyserver.errors import unsupported
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.address import is_loopback
-from pyserver.frontend.grpc import health, native_engine, service
+from pyserver.frontend.grpc import health, native_engine, reflection, service
 from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
-from pyserver.frontend.grpc.engine import MAX_MESSAGE, Engine, Options
+from pyserver.frontend.grpc.engine import Engine, Options
 from pyserver.frontend.grpc.grpcio_engine import GrpcioEngine
 from pyserver.frontend.grpc.heeding import Heeding
 from pyserver.frontend.grpc.native_engine import NativeEngine
 from pyserver.frontend.grpc.stream import model_stream_infer
+from pyserver.frontend.tls import grpc_files
 from pyserver.protocol import restricted
 from pyserver.protocol.forwarding import forwarding
 from pyserver.settings import Settings
@@ -38,13 +39,11 @@ class GrpcServer:
         self.port = settings.grpc_port
         self.engine = ""
         self._choice = settings.grpc_engine
-        self._options = Options(
-            compression=settings.grpc_infer_response_compression_level,
-            reuse_port=settings.reuse_grpc_port,
-            max_message=_max_message(settings),
-        )
+        self._options = options_of(settings)
         self._heeding = Heeding(
-            restricted.parse_grpc(settings.grpc_restricted_protocol), forwarding(settings.grpc_header_forward_pattern)
+            restricted.parse_grpc(settings.grpc_restricted_protocol),
+            forwarding(settings.grpc_header_forward_pattern),
+            data_plane.traces.remote,
         )
         self._data_plane = data_plane
         self._access = AccessLog(settings.access_log, data_plane.log)
@@ -61,6 +60,7 @@ class GrpcServer:
         infer = service.infer_stream(self._data_plane)
         infer = infer._replace(heed=heeding.of(infer.path))
         streams = [model_stream_infer(infer.path, infer, bridge), health.watch(self._data_plane, bridge)]
+        streams += reflection.methods()
         streams = [stream._replace(heed=heeding.of(stream.path)) for stream in streams]
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))
         methods = [logged(method, self._access) for method in methods]
@@ -89,6 +89,26 @@ class GrpcServer:
             await asyncio.to_thread(engine.stop)
 
 
+def options_of(settings: Settings) -> Options:
+    """What the operator has asked of an engine."""
+    return Options(
+        max_message=settings.grpc_max_message_size,
+        max_metadata=settings.grpc_max_metadata_size,
+        max_concurrent_streams=settings.grpc_max_concurrent_streams,
+        keepalive_time_ms=settings.grpc_keepalive_time,
+        keepalive_timeout_ms=settings.grpc_keepalive_timeout,
+        keepalive_permit_without_calls=settings.grpc_keepalive_permit_without_calls,
+        max_pings_without_data=settings.grpc_http2_max_pings_without_data,
+        min_recv_ping_interval_without_data_ms=settings.grpc_http2_min_recv_ping_interval_without_data,
+        max_ping_strikes=settings.grpc_http2_max_ping_strikes,
+        max_connection_age_ms=settings.grpc_max_connection_age or None,
+        max_connection_age_grace_ms=settings.grpc_max_connection_age_grace or None,
+        compression=settings.grpc_infer_response_compression_level,
+        reuse_port=settings.reuse_grpc_port,
+        tls=grpc_files(settings),
+    )
+
+
 def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -> Engine:
     """The engine that `--grpc-engine` names: auto is pygrpc-native where it serves what is asked, else grpcio.
 
@@ -101,9 +121,3 @@ def choose(name: str, options: Options, bridge: Bridge, exposed: bool = False) -
     if name == "grpcio" or reason or (name == "auto" and exposed):
         return GrpcioEngine(bridge)
     return NativeEngine(bridge)
-
-
-def _max_message(settings: Settings) -> int:
-    """Bytes of the largest message: as MLServer's settings say where they do."""
-    said = settings.mlserver["grpc_max_message_length"] if settings.mlserver is not None else None
-    return MAX_MESSAGE if said is None or said < 0 else int(said)

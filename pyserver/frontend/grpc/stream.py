@@ -139,10 +139,16 @@ class _Session:
                 error = failure
         if error is None:
             return _Message(data, None, response, final)
-        if self._aborts or (ask.stream is not None and ask.stream.model.of_mlserver):  # MLServer's has no room for it
+        if self._aborts or _of_mlserver(ask.stream):
             return _Message(b"", error, response, final)
         model = (response.model_name, response.model_version)
         return _Message(grpc_infer.encode_stream_error(error, ask.id, model, final), None, response, final)
+
+
+def _of_mlserver(stream: Any) -> bool:
+    """Whether the responses are MLServer's, which have no room for an error."""
+    model = getattr(stream, "model", None)
+    return model is not None and bool(model.of_mlserver)
 
 
 class _Ask(Call):

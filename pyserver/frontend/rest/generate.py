@@ -63,7 +63,7 @@ class Generation(Infer):
         limit = self.rest.limits.max_input_size
         if encoding := self.request.headers.get("Content-Encoding"):
             body = compression.inflate(encoding, body, limit)
-        request = rest_generate.decode(body, specs, name, version, limit)
+        request = rest_generate.decode(body, specs, name, version, limit, self.rest.limits.max_json_depth)
         self.note(request.id)
         parent = self.request.headers.get("traceparent")
         if parent is not None and self.data_plane.traces.on:

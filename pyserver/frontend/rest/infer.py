@@ -96,7 +96,9 @@ def read(
             request: InferRequest = mlserver.read(data_plane, name, version, headers, body, lease, limits)
         else:
             length = None if header_length is None else rest_infer.parse_header_length(header_length, len(body))
-            request = rest_infer.decode(body, length, name, version, lease, limits.max_input_size)
+            request = rest_infer.decode(
+                body, length, name, version, lease, limits.max_input_size, limits.max_json_depth
+            )
         if forwarded:
             request.parameters.update(forwarded)
         if parent is not None and data_plane.traces.on:

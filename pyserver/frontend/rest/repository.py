@@ -7,7 +7,7 @@ import asyncio
 from pyserver.errors import unsupported
 from pyserver.frontend.rest import limits
 from pyserver.frontend.rest.handler import Handler
-from pyserver.protocol import rest_control
+from pyserver.protocol import rest_control, status
 
 # Decoding less than this takes the event loop no longer than a hop to a thread and back would.
 _SMALL = 64 * 1024
@@ -31,7 +31,8 @@ class Index(_Control):
     def post(self, repository: str = "") -> None:
         """`/v2/repository[/{repository}]/index`; which repository is not looked at, as in Triton."""
         self.check_size()
-        self.reply_json(self.control_plane.index(rest_control.decode_index(self.body)))
+        ready = rest_control.decode_index(self.body, self.rest.limits.max_json_depth)
+        self.reply_json(status.index_told(self.control_plane.index(ready)))
 
 
 class Load(_Control):
@@ -42,11 +43,11 @@ class Load(_Control):
     async def post(self, name: str, repository: str = "") -> None:
         """`/v2/repository/models/{name}/load`."""
         self.check_repository(repository)
-        most = self.rest.limits.max_body_size
+        most, depth = self.rest.limits.max_load_size, self.rest.limits.max_json_depth
         if len(self.body) > _SMALL:
-            parameters = await asyncio.to_thread(rest_control.decode_load, self.body, name, most)
+            parameters = await asyncio.to_thread(rest_control.decode_load, self.body, name, most, depth)
         else:
-            parameters = rest_control.decode_load(self.body, name, most)
+            parameters = rest_control.decode_load(self.body, name, most, depth)
         await self.control_plane.load(name, parameters)
         self.reply()
 
@@ -60,5 +61,5 @@ class Unload(_Control):
         """`/v2/repository/models/{name}/unload`."""
         self.check_repository(repository)
         self.check_size()
-        await self.control_plane.unload(name, rest_control.decode_unload(self.body))
+        await self.control_plane.unload(name, rest_control.decode_unload(self.body, self.rest.limits.max_json_depth))
         self.reply()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyserver.core import json
 from pyserver.errors import ServerError
+from pyserver.frontend import tls
 from pyserver.frontend.access import AccessLog
+from pyserver.frontend.descriptors import room_for
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.head import Head
 from pyserver.frontend.rest.lane.server import LaneServer
@@ -37,6 +41,7 @@ class RestServer:
         data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
         cors = parse(settings.http_cors)
+        limits = replace(limits, max_connections=room_for(limits.max_connections))
         restrictions = restricted.parse_http(settings.http_restricted_api)
         forwards = forwarding(settings.http_header_forward_pattern)
         root_path = settings.mlserver["root_path"] if settings.mlserver is not None else ""
@@ -48,6 +53,7 @@ class RestServer:
         self._lane = LaneServer(
             self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port,
             divert=partial(_any, diverts) if diverts else None, forwarding=forwards,
+            tls=tls.http_files(settings),
         )  # fmt: skip
         self._log_answers()
 
@@ -109,9 +115,15 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         max_body_size=settings.http_max_body_size,
         max_input_size=settings.http_max_input_size,
+        max_load_size=settings.max_load_size,
+        max_json_depth=min(settings.http_max_json_depth, json.MAX_DEPTH),
         max_header_size=settings.http_max_header_size,
+        max_headers=settings.http_max_headers,
+        max_chunks=settings.http_max_chunks,
         max_connections=settings.http_max_connections,
+        max_pipelined=settings.http_max_pipelined,
         idle_timeout=settings.http_idle_timeout_secs,
-        header_timeout=settings.http_read_timeout_secs,
+        header_timeout=settings.http_header_timeout_secs,
+        body_timeout=settings.http_body_timeout_secs,
         stall_timeout=settings.http_read_timeout_secs,
     )

@@ -63,6 +63,16 @@ class Ensemble(Model):
             return self.steps
         return [self.steps[number] for number in self._runs.steps_running(pending) if number < len(self.steps)]
 
+    def labels_of(self, output: str) -> Sequence[str]:
+        """Its own labels; without any, those of the step whose output it is."""
+        if output in self.labels:
+            return self.labels[output]
+        for model, step in zip(self.steps, self.config.ensemble_scheduling.step, strict=False):
+            for name, tensor in step.output_map.items():
+                if tensor == output:
+                    return model.labels_of(name)
+        return ()
+
     def link(self, models: Sequence[Model]) -> None:
         """Run the steps on `models` from now on: one for each step, in the order of the configuration."""
         if list(models) == self.steps:
@@ -87,6 +97,8 @@ class Ensemble(Model):
         self.config, self.config_json = config, document.to_json(config)
         self.statistics = StreamStatistics() if decoupled else Statistics()
         self._traced, self.scheduler.observer = None, self.statistics
+        if self._measured is not None:
+            self.measure(self._measured)
 
     @property
     def identity(self) -> str:

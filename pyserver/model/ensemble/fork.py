@@ -138,7 +138,8 @@ class Fork:
             self._run, self._rest, passage.tensors, held, turn.say, turn.end, lambda error: self._refuse(turn, error)
         )
         self._run.add(fork)
-        fork.begin()
+        # Were it to run before its turn, its model might wait for a reader who waits for what stands before it.
+        turn.when_first(fork.begin)
 
     def _refuse(self, turn: Turn, error: ServerError) -> None:
         """An error in the place of an answer."""

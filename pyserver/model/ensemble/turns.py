@@ -11,12 +11,18 @@ from pyserver.types import InferResponse
 class Turn:
     """A place in an order: what is said here is told once all places before it have ended."""
 
-    __slots__ = ("_order", "ended", "said")
+    __slots__ = ("_order", "ended", "reached", "said")
 
     def __init__(self, order: Order) -> None:
         self._order = order
+        self.reached: Callable[[], None] | None = None
         self.said: deque[InferResponse] = deque()
         self.ended = False
+
+    def when_first(self, call: Callable[[], None]) -> None:
+        """Call `call` once all places before it have ended, which may be now."""
+        self.reached = call
+        self._order.go_on()
 
     def say(self, response: InferResponse) -> None:
         """One more answer."""
@@ -61,11 +67,16 @@ class Order:
         """Tell what may be told."""
         while self._turns:
             head = self._turns[0]
+            if head.reached is not None:
+                call, head.reached = head.reached, None
+                call()
             while head.said:
                 self._tell(head.said.popleft())
-            if not head.ended or not self._turns:
-                return
-            self._turns.popleft()
+            # Whoever was called may have come back here.
+            if self._turns and self._turns[0] is head:
+                if not head.ended:
+                    return
+                self._turns.popleft()
         if self._closed:
             self._closed = False
             self._done()

@@ -1,11 +1,13 @@
 import asyncio
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from pyserver.errors import ServerError
+from pyserver.frontend.rest.limits import Limits
 from pyserver.frontend.rest.server import RestServer, limits_of
 from pyserver.settings import Settings
 
@@ -29,17 +31,18 @@ async def refused(port: int) -> bool:
 
 
 def test_every_limit_has_its_flag() -> None:
-    settings = Settings(
-        http_max_body_size=1,
-        http_max_input_size=2,
-        http_max_header_size=3,
-        http_max_connections=4,
-        http_idle_timeout_secs=5.0,
-        http_read_timeout_secs=6.0,
-    )
-    limits = limits_of(settings)
-    assert (limits.max_body_size, limits.max_input_size, limits.max_header_size, limits.max_connections) == (1, 2, 3, 4)
-    assert (limits.idle_timeout, limits.header_timeout, limits.stall_timeout) == (5.0, 6.0, 6.0)
+    flags = {field.name: f"{field.name}" for field in fields(Limits)} | {
+        "stall_timeout": "read_timeout",
+        "max_load_size": "",
+        "max_request_line": "",
+    }
+    for limit, flag in flags.items():
+        if flag:
+            name = f"http_{flag}_secs" if flag.endswith("timeout") else f"http_{flag}"
+            assert getattr(limits_of(Settings(**{name: 7})), limit) == 7, limit
+    assert limits_of(Settings(max_load_size=7)).max_load_size == 7
+    assert limits_of(Settings(http_max_json_depth=10**6)).max_json_depth == 1000
+    assert limits_of(Settings()) == Limits()
 
 
 async def test_a_port_that_is_taken(world: Any) -> None:

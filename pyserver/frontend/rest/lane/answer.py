@@ -67,7 +67,12 @@ def write_in_turn(transport: asyncio.Transport, buffers: Sequence[Buffer]) -> No
 
 def writer_for(loop: asyncio.AbstractEventLoop) -> BufferWriter:
     """How `loop`'s transports are best given several buffers."""
-    return write_gathered if type(loop).__module__.startswith("uvloop") else write_in_turn
+    return write_gathered if is_uvloop(loop) else write_in_turn
+
+
+def is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether it is uvloop's."""
+    return type(loop).__module__.startswith("uvloop")
 
 
 def gathered(head: bytes, buffers: Sequence[Buffer]) -> list[Buffer]:

@@ -26,7 +26,7 @@ _FIRST_LOOK = 0.005
 class Connection(Receiver):
     """The protocol of one connection to `lane`."""
 
-    __slots__ = ("_eof", "_lost", "_reading", "_transport", "_watch")
+    __slots__ = ("_eof", "_lost", "_reading", "_refused", "_transport", "_watch")
 
     _transport: asyncio.Transport
 
@@ -34,7 +34,7 @@ class Connection(Receiver):
         super().__init__(lane)
         self._watch = Watch()
         self._reading = True
-        self._eof = self._lost = False
+        self._eof = self._lost = self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; or say that there is no room."""
@@ -123,7 +123,7 @@ class Connection(Receiver):
         """What has come is no request: say so when its turn comes, and take nothing more from this client."""
         self._drop_body()
         self._aside = bytearray()  # the old one may be being read
-        self._busy = self._ending = True
+        self._busy = self._ending = self._refused = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.lost()
@@ -147,14 +147,16 @@ class Connection(Receiver):
         if self._lingering or self._lost:
             return
         self._outbound.flush()
+        complete = self._body is None and not self._refused
         self._drop_body()
         self._aside = bytearray()
         self._busy = self._ending = self._lingering = True
-        if self._eof:
+        if self._eof or (self._lane.secure and complete):
             self._transport.close()
         else:
             self._read(True)
-            self._transport.write_eof()
+            if not self._lane.secure:  # TLS has no halves
+                self._transport.write_eof()
 
     def _read(self, on: bool) -> None:
         if on is self._reading or self._eof:
@@ -168,6 +170,8 @@ class Connection(Receiver):
     def eof_received(self) -> bool:
         """The client closed its half, or all of it: what it has asked is still answered, if there is anybody."""
         self._eof = self._winding_down = True
+        if self._lane.secure:
+            return False
         if self._body is not None:
             self._drop_body()
             exchange, self._exchange = self._exchange, None
@@ -231,6 +235,8 @@ class Connection(Receiver):
 
     def check_time(self, now: float) -> None:
         """Called about once a second with the loop's time: end what takes too long."""
+        if self._lost:
+            return
         phase, moved = self._phase()
         timeout = self._watch.look(now, phase, self._count, moved, self._limits)
         if timeout is None:

@@ -13,7 +13,7 @@ import httptools
 
 from pyserver.errors import ServerError, invalid
 from pyserver.frontend.rest.infer import InferHeaders
-from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large
+from pyserver.frontend.rest.limits import Limits, body_too_large, header_too_large, input_too_large, too_many_headers
 from pyserver.frontend.rest.mlserver import Fields
 from pyserver.protocol import rest_path
 
@@ -110,9 +110,7 @@ def parse(block: bytes, limits: Limits) -> Head:
     if not parsed.complete:
         raise invalid("malformed HTTP request: its headers end too soon")
     if len(parsed.fields) > limits.max_headers:
-        raise invalid(
-            f"request has {len(parsed.fields)} headers, which exceeds the maximum allowed {limits.max_headers}"
-        )
+        raise too_many_headers(len(parsed.fields), limits)
     head = Head(parser.get_method().decode("ascii"), parsed.target, line.endswith(b"1.0"), parsed.fields)
     known = _known_fields(parsed.fields)
     _frame(head, known)
@@ -134,6 +132,8 @@ def _checked_line(block: bytes, limits: Limits) -> bytes:
         raise invalid("malformed HTTP request: a header line begins with white space")
     if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise invalid("malformed HTTP request: expected HTTP/1.1 or HTTP/1.0 at the end of the request line")
+    if line.count(b" ") != 2:
+        raise invalid("malformed HTTP request: expected a method, a target and a version in the request line")
     return line
 
 

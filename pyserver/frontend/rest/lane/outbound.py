@@ -38,8 +38,9 @@ class Outbound:
     __slots__ = ("_held", "_lane", "_out", "_owner", "_scheduled", "_transport", "paused", "queue")
 
     def __init__(self, owner: Owner, lane: LaneServer, transport: asyncio.Transport) -> None:
-        # With marks of 0, pause_writing and resume_writing say exactly whether the transport holds memory of ours.
-        transport.set_write_buffer_limits(high=0)
+        # With marks of 0, pause_writing and resume_writing say exactly whether the transport holds memory of ours. TLS
+        # takes a mark of 0 for one that is always passed; it copies what it encrypts, and holds no other memory.
+        transport.set_write_buffer_limits(high=int(lane.secure), low=0)
         self._owner = owner
         self._lane = lane
         self._transport = transport

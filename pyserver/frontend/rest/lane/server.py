@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from pyserver.errors import ServerError, unavailable
 from pyserver.frontend.address import listen
-from pyserver.frontend.rest.lane.answer import BufferWriter, write_in_turn, writer_for
+from pyserver.frontend.rest.lane.answer import BufferWriter, is_uvloop, write_in_turn, writer_for
 from pyserver.frontend.rest.lane.connection import Connection
 from pyserver.frontend.rest.lane.head import Head
+from pyserver.frontend.rest.lane.watch import LINGER
 from pyserver.frontend.rest.limits import Limits
+from pyserver.frontend.tls import TlsFiles, context
 from pyserver.protocol import compression, server_timing
 from pyserver.protocol.forwarding import Forwarding
 
@@ -32,12 +35,14 @@ _MAX_HEADS = 1024
 _MAX_REMEMBERED = 2048
 _BEATS = 8
 """The connections are looked at in so many groups, one after another, each once a second."""
+_LOOKS = 50
+"""So many of them in one turn of the loop: with thousands of idle connections nobody waits for all to be looked at."""
 _BEYOND = 64
 """How many connections over the limit may be open just to be told so."""
 
 
 class LaneServer:
-    """Serves HTTP/1.1 at `address`:`port` (0 for any free port).
+    """Serves HTTP/1.1 at `address`:`port` (0 for any free port); HTTPS with `tls`.
 
     Inferences go to `data_plane`, all else to `application`; so does an inference whose head makes `divert` true, for
     what only the application knows to do (it is asked once a head, not once a request). `forwarding` says which headers
@@ -56,6 +61,7 @@ class LaneServer:
         access_log: AccessLog | None = None,
         divert: Callable[[Head], bool] | None = None,
         reuse_port: bool = False,
+        tls: TlsFiles | None = None,
         forwarding: Forwarding | None = None,
     ) -> None:
         self.application = application
@@ -73,6 +79,8 @@ class LaneServer:
         self._divert = divert
         self._forwarding = forwarding
         self._reuse_port = reuse_port
+        self._tls = tls
+        self.secure = tls is not None
         self._servers: list[asyncio.Server] = []
         self._groups: list[set[Connection]] = [set() for _ in range(_BEATS)]
         self._admitted = 0
@@ -83,14 +91,23 @@ class LaneServer:
         self._empty = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen. ServerError if the port is taken."""
+        """Listen. ServerError if the port is taken, or a file of `tls` no good."""
         self.loop = asyncio.get_running_loop()
+        how = self._how_to_serve()
         self.write_buffers = writer_for(self.loop)
         sockets = listen(self._address, self._port, self._reuse_port)
         self._port = int(sockets[0].getsockname()[1])
         for bound in sockets:
-            self._servers.append(await self.loop.create_server(self._connection, sock=bound, backlog=_BACKLOG))
+            self._servers.append(await self.loop.create_server(self._connection, sock=bound, backlog=_BACKLOG, **how))
         self._timer = self.loop.call_later(1 / _BEATS, self._tick)
+
+    def _how_to_serve(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        how: dict[str, Any] = {"ssl": context(self._tls), "ssl_handshake_timeout": self.limits.header_timeout}
+        if sys.version_info >= (3, 11) or is_uvloop(self.loop):
+            how["ssl_shutdown_timeout"] = LINGER
+        return how
 
     @property
     def port(self) -> int:
@@ -213,9 +230,16 @@ class LaneServer:
     def _tick(self) -> None:
         self._timer = self.loop.call_later(1 / _BEATS, self._tick)
         self._beat = (self._beat + 1) % _BEATS
+        self._look_at(list(self._groups[self._beat]))
+
+    def _look_at(self, waiting: list[Connection]) -> None:
+        """Look at some, and at the others after whatever else has come by then."""
         now = self.loop.time()
-        for connection in list(self._groups[self._beat]):
+        for connection in waiting[-_LOOKS:]:
             connection.check_time(now)
+        del waiting[-_LOOKS:]
+        if waiting:
+            self.loop.call_soon(self._look_at, waiting)
 
     def check_time(self, now: float) -> None:
         """Look at every connection as if it were `now` (the loop's time, seconds)."""

@@ -66,10 +66,17 @@ _TIMEOUTS = {
 }
 
 
+_FLAGS = {
+    "header_timeout": "--http-header-timeout-secs",
+    "body_timeout": "--http-body-timeout-secs",
+    "stall_timeout": "--http-read-timeout-secs",
+}
+
+
 def too_slow(timeout: str, limits: Limits) -> ServerError:
     """The answer to a client that a time-out has cut off in the middle of its request."""
     what = "headers" if timeout == "header_timeout" else "body"
-    text = f"request {what} took too long: the limit is {getattr(limits, timeout):g} s"
-    if timeout != "body_timeout":
-        text += ". Use --http-read-timeout-secs to increase the limit."
-    return invalid(text)
+    return invalid(
+        f"request {what} took too long: the limit is {getattr(limits, timeout):g} s. "
+        f"Use {_FLAGS[timeout]} to increase the limit."
+    )

@@ -302,7 +302,7 @@ async def test_slow_heads_are_cut_by_the_clock(lane: LaneServer, connect: Any) -
     lane.check_time(now + 10.5)
     reply = await client.reply()
     assert reply.status == 400
-    assert b"--http-read-timeout-secs" in reply.body
+    assert b"--http-header-timeout-secs" in reply.body
     assert await client.at_end()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pyserver.frontend.rest.lane.watch import LINGER, STALL_BYTES, Phase, Watch, too_slow
 from pyserver.frontend.rest.limits import Limits
 
@@ -65,7 +67,13 @@ def test_more_to_send_is_no_progress_but_taking_it_is() -> None:
     assert watch.look(60, Phase.SEND, 1, -90_000, LIMITS) == "stall_timeout"
 
 
-def test_the_answer_names_the_flag() -> None:
-    assert "limit is 10 s. Use --http-read-timeout-secs" in too_slow("header_timeout", LIMITS).message
-    assert "body took too long: the limit is 30 s" in too_slow("stall_timeout", LIMITS).message
-    assert "body took too long: the limit is 100 s" in too_slow("body_timeout", LIMITS).message
+@pytest.mark.parametrize(
+    ("timeout", "says"),
+    [
+        ("header_timeout", "request headers took too long: the limit is 10 s. Use --http-header-timeout-secs"),
+        ("stall_timeout", "request body took too long: the limit is 30 s. Use --http-read-timeout-secs"),
+        ("body_timeout", "request body took too long: the limit is 100 s. Use --http-body-timeout-secs"),
+    ],
+)
+def test_the_answer_names_the_flag(timeout: str, says: str) -> None:
+    assert says in too_slow(timeout, LIMITS).message
