@@ -211,7 +211,7 @@ def test_paths_of_all_forms(serve: Serve, tmp_path: Path, cache: Path) -> None:
 BAD_PATHS = {
     "relative": ("env.tar.gz", "is a relative path, expected an absolute one or one that begins with $$TRITON_MODEL"),
     "outside": ("$$TRITON_MODEL_DIRECTORY/../other/env.tar.gz", "leads out of the model's folder"),
-    "missing": ("/nowhere/env.tar.gz", "Failed to get the canonical path for /nowhere/env.tar.gz"),
+    "missing": ("/nowhere/env.tar.gz", "Failed to get the canonical path for env.tar.gz"),
 }
 
 
@@ -252,7 +252,7 @@ def test_what_is_broken_says_why_and_harms_nobody(serve: Serve, tmp_path: Path, 
         assert why in reasons[name]
         assert f"model '{name}'" in reasons[name]
     for name in ("dated", "newer", "alien"):
-        assert re.search(r"interpreter .*/bin/python \(Python", reasons[name])
+        assert re.search(r"interpreter python \(Python", reasons[name])
     server.wait_until(lambda: entries(cache) == [], 10, "to remove what is of no use")
     assert constant(server, "plain") == 1
 
@@ -265,7 +265,7 @@ def test_an_interpreter_without_numpy(serve: Serve, tmp_path: Path, cache: Path)
     answer = ask(server, "POST", "/v2/repository/models/bare/load")
     assert answer.status == 400, answer
     version = re.escape(NEW_PREFIX)
-    assert re.search(rf"interpreter .*/bin/python \(Python {version}\d+, Linux-.*, numpy none\)", answer.error)
+    assert re.search(rf"interpreter python \(Python {version}\d+, Linux-.*, numpy none\)", answer.error)
     assert "ModuleNotFoundError: No module named 'numpy'" in answer.error
     server.wait_until(lambda: entries(cache) == [], 10, "to remove what is of no use")
     assert ask(server, "POST", "/v2/repository/models/plain/load").status == 200
@@ -277,7 +277,7 @@ def test_a_module_that_the_environment_lacks(serve: Serve, tmp_path: Path, warm_
     server = serve(tmp_path, ready=False, options=options(warm_cache))
     reason = settled(server, "lacking")["reason"]
     assert "No module named 'pandas'" in reason
-    assert re.search(r"run by interpreter .*/bin/python \(Python .*numpy \d", reason)
+    assert re.search(r"run by interpreter python \(Python .*numpy \d", reason)
     assert len(entries(warm_cache)) >= 1, "the environment itself is in order"
 
 

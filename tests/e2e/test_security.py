@@ -106,7 +106,7 @@ def test_no_failure_tells_a_path(target: ServerProcess) -> None:
         ]:
             with pytest.raises(grpc.RpcError) as caught:
                 call(request, timeout=20)
-            said.append(caught.value.details())
+            said.append(str(caught.value.details()))
         (streamed,) = stub.ModelStreamInfer(iter([ints("leaky", "IN", 1)]), timeout=20)
         said.append(streamed.error_message)
         said.append(str(stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=20)))
@@ -263,7 +263,7 @@ def test_names_of_models(target: ServerProcess, tmp_path: Path, name: str) -> No
         ):
             with pytest.raises(grpc.RpcError) as caught:
                 call(message, timeout=20)
-            assert len(caught.value.details()) <= 8192
+            assert len(str(caught.value.details())) <= 8192
     assert not mark.exists()
 
 

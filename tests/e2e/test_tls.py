@@ -30,9 +30,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module", params=["server", "mutual"])
 def secure(request: pytest.FixtureRequest, make_server: Serve, files: Certificates) -> Iterator[tuple[Any, bool]]:
     mutual = request.param == "mutual"
-    options = ("--model-control-mode=explicit", "--load-model=identity")
-    options += files.options("http", mutual) + files.options("grpc", mutual)
-    server = make_server(MODELS, options=options)
+    asked = (*files.options("http", mutual), *files.options("grpc", mutual))
+    server = make_server(MODELS, options=("--model-control-mode=explicit", "--load-model=identity", *asked))
     server.launch()
     server.wait_listening()
     server.wait_log("ready: ")
@@ -131,7 +130,7 @@ def test_without_tls_nobody_is_served(secure: tuple[Any, bool]) -> None:
         plain.getresponse()
     plain.close()
     with grpc.insecure_channel(secure[0].grpc) as channel, pytest.raises(grpc.RpcError):
-        channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
+        channel.unary_unary("/inference.GRPCInferenceService/ServerLive", None, None)(b"", timeout=5)
 
 
 @pytest.mark.parametrize("whose", ["nobody", "stranger"])
@@ -145,7 +144,7 @@ def test_mutual_means_mutual(secure: tuple[Any, bool], files: Certificates, whos
             files.root.read_bytes(), *((cert[1].read_bytes(), cert[0].read_bytes()) if cert else ())
         ),
     )
-    live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+    live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive", None, None)
     if mutual:
         with pytest.raises((ssl.SSLError, OSError)):
             asked(connection, "GET", "/v2")

@@ -302,7 +302,7 @@ class Wired:
         self.transport = FakeTransport(room)
         self.protocol = Connection(lane)
         self.transport.protocol = self.protocol
-        self.protocol.connection_made(self.transport)
+        self.protocol.connection_made(self.transport)  # type: ignore[arg-type]
 
     @property
     def sent(self) -> bytes:
