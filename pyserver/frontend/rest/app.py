@@ -10,6 +10,7 @@ from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
 from pyserver.frontend.rest import (
+    custom,
     docs,
     generate,
     infer_handler,
@@ -110,6 +111,7 @@ class RestApplication(Application):
         self.forwarding = forwarding
         self.closing = False
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
+        rules.append(Rule(custom.Matches(data_plane), custom.Custom))
         super().__init__(rules, default_handler_class=NotFound, log_function=no_line)
 
 
