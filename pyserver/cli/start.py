@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyserver.cli.flags import parse
 from pyserver.cli import loggers
+from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
 from pyserver.cli.sources import PREFIX, SEPARATOR
 from pyserver.errors import ServerError

@@ -62,7 +62,7 @@ def request(
         RawJson("body", envelope.DATATYPE, envelope.SHAPE, body),
         Envelope(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed),
     ]
-    return OpenRequest(model, version, "", inputs)  # type: ignore[arg-type]
+    return OpenRequest(model, version, "", inputs)
 
 
 def answer(response: InferResponse) -> CustomAnswer:

@@ -31,8 +31,12 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 @pytest.fixture(scope="module")
-def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("walks")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("walks")
+
+
+@pytest.fixture(scope="module")
+def served(make_server: Serve, folder: Path) -> Iterator[ServerProcess]:
     write_settings(
         folder, "settings.json", debug=True, use_structured_logging=True, gzip_enabled=False,
         cors_settings={"allow_origins": ["https://shop"]},
@@ -45,7 +49,6 @@ def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     add(folder, "worker", "walks.Worker", parallel_workers=2)
     add(folder, "tagged", "walks.Tagged", max_batch_size=3, max_batch_time=0.5)
     add(folder, "heard", "runtimes.Heard", parameters={"version": "v2"})
-    (folder / "unused").mkdir()
     with make_server(folder, start=True) as running:
         yield running
 
@@ -138,6 +141,14 @@ def test_gzip_is_off_and_pages_of_the_shop_may_ask(served: ServerProcess) -> Non
 def test_lines_of_the_log_are_json_whatever_they_say(served: ServerProcess) -> None:
     assert ask(served, "GET", '/v2/models/"quoted"\\/ready').status != 200
     served.wait_log("quoted")
-    lines = [line for line in served.lines if line.startswith("{")]
-    assert {"time", "level", "message"} <= set.intersection(*(set(json.loads(line)) for line in lines))
-    assert any('"quoted"' in json.loads(line)["message"] + str(json.loads(line).get("path")) for line in lines)
+    found = [json.loads(line) for line in served.lines]
+    assert all({"time", "level", "message"} <= set(line) for line in found)
+    assert any('"quoted"' in f"{line['message']} {line.get('path')}" for line in found)
+
+
+def test_logging_settings_hold_for_the_server(served: ServerProcess, folder: Path) -> None:
+    assert (folder / "server.log").read_text() == "", "nothing to warn of yet"
+    assert ask(served, "POST", "/v2/repository/models/worker/unload").status == 200
+    (folder / "worker" / "walks.py").write_text("import nonsense")
+    assert ask(served, "POST", "/v2/repository/models/worker/load").status == 400
+    assert "nonsense" in (folder / "server.log").read_text()

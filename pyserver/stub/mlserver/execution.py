@@ -71,6 +71,7 @@ class MLServerExecution(Execution):
                 return
             if read[0].handler is not None:
                 for one in read:
+                    assert one.handler is not None
                     self._runner.begin(self._host.handlers.answer(*one.handler), partial(self._handled, one))
                 return
             merged = read[0].payload if len(read) == 1 else batching.merged(read, self._host.types)

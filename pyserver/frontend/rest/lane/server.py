@@ -46,8 +46,8 @@ class LaneServer:
 
     Inferences go to `data_plane`, all else to `application`; so does an inference whose head makes `divert` true, for
     what only the application knows to do (it is asked once a head, not once a request). `forwarding` says which headers
-    models get. `compresses` says that whoever accepts it gets compressed answers, which the application makes. `access_log` hears of
-    every answer; the application itself should then log none.
+    models get. `compresses` says that whoever accepts it gets compressed answers, which the application makes.
+    `access_log` hears of every answer; the application itself should then log none.
     """
 
     def __init__(
