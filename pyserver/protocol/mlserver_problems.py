@@ -1,4 +1,4 @@
-"""All that is wrong with a request to an MLServer model: the one who reads it stops at the first, its client wants all."""
+"""All that is wrong with a request to an MLServer model: who reads it stops at the first, its client wants all."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ def details(document: Any) -> list[dict[str, Any]]:
     look.optional(schema.text, fields, "id", body)
     look.optional(schema.mapping, fields, "parameters", body)
     inputs = look.member(fields, "inputs", body)
-    for number, item in enumerate(
-        look.at(schema.listed, inputs, [*body, "inputs"]) or () if inputs is not None else ()
-    ):
+    listed = look.at(schema.listed, inputs, [*body, "inputs"]) if "inputs" in fields else ()
+    for number, item in enumerate(listed or ()):
         look.input(item, [*body, "inputs", number])
     for number, item in enumerate(look.optional(schema.listed, fields, "outputs", body) or ()):
         place = [*body, "outputs", number]

@@ -181,7 +181,21 @@ def test_infer_without_a_look_at_the_certificate(secure: tuple[Any, bool], tmp_p
     document = {"inputs": [tensor("INT32", "INT32", [1, 2], [1, 2])], "outputs": [{"name": "INT32_OUT"}]}
     given.write_text(json.dumps(document))
     for transport, url in (("grpc", server.grpc), ("rest", server.http)):
-        arguments = ["-u", url, "-m", "identity", "-i", str(given), "-o", str(made), "-t", transport, "--use-ssl"]
+        arguments = [
+            "-u",
+            url,
+            "-m",
+            "identity",
+            "-i",
+            str(given),
+            "-o",
+            str(made),
+            "-t",
+            transport,
+            "--use-ssl",
+            "-r",
+            "0",
+        ]
         assert command.main(arguments) != 0, "the certificate is of an authority that nobody knows"
         assert command.main([*arguments, "--insecure"]) == 0, made.read_text()
         assert json.loads(made.read_text())["outputs"][0]["data"] == [1, 2]

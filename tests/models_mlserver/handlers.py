@@ -36,7 +36,9 @@ class Answers(MLModel):
         return {"model": self.name, "said": question.text * question.times}
 
     @custom_handler(rest_path="/answers/{number}", rest_method="GET")
-    def by_values(self, number: int, tag: List[str] = None, x_user_id: str = Header("nobody")) -> List[object]:
+    def by_values(
+        self, number: int, tag: Optional[List[str]] = None, x_user_id: str = Header("nobody")
+    ) -> List[object]:
         return [number, tag, x_user_id]
 
     @custom_handler(rest_path="/summed")
