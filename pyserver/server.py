@@ -200,18 +200,23 @@ class Server:
     def _make_fronts(self) -> list[Front]:
         settings = self._settings
         fronts: list[Front] = []
+        answered = None
+        if settings.mlserver is not None and settings.allow_metrics:
+            from pyserver.frontend.answered import Answered
+
+            answered = Answered()
         if settings.allow_http:
             from pyserver.frontend.rest.server import RestServer
 
-            fronts.append(RestServer(self.data_plane, self.control_plane, settings))
+            fronts.append(RestServer(self.data_plane, self.control_plane, settings, answered))
         if settings.allow_grpc:
             from pyserver.frontend.grpc.server import GrpcServer
 
-            fronts.append(GrpcServer(self.data_plane, self.control_plane, settings))
+            fronts.append(GrpcServer(self.data_plane, self.control_plane, settings, answered))
         if settings.allow_metrics:
             from pyserver.frontend.metrics import MetricsServer
 
-            fronts.append(MetricsServer(self.data_plane, settings))
+            fronts.append(MetricsServer(self.data_plane, settings, answered))
         return fronts
 
 

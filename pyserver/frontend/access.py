@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from pyserver.frontend.answered import Answered
 from pyserver.observe.formats import single
 from pyserver.observe.log import Log
 
@@ -11,19 +12,24 @@ access = logging.getLogger("pyserver.access")
 
 
 class AccessLog:
-    """Writes the lines. `on` says whether there are any: ask it before a request costs anything."""
+    """Writes the lines, and tells `answered` where that is given. `on` says whether either is wanted: ask it before a
+    request costs anything.
+    """
 
-    def __init__(self, wanted: bool = False, log: Log | None = None) -> None:
+    def __init__(self, wanted: bool = False, log: Log | None = None, answered: Answered | None = None) -> None:
+        self._answered = answered
         self._wanted = wanted
         self._level = logging.INFO if wanted else logging.DEBUG
-        self.on = wanted
+        self._writes = wanted
+        self.on = wanted or answered is not None
         if log is not None:
             log.listeners.append(self.follow)
             self.follow(log)
 
     def follow(self, log: Log) -> None:
         """The log has other settings."""
-        self.on = self._wanted or log.wanted.log_verbose_level > 0
+        self._writes = self._wanted or log.wanted.log_verbose_level > 0
+        self.on = self._writes or self._answered is not None
 
     def line(
         self, client: str, protocol: str, method: str, path: str, status: int, size: int, seconds: float, request: str
@@ -32,6 +38,10 @@ class AccessLog:
 
         What the client has written is escaped: it stays one line, of its own.
         """
+        if self._answered is not None:
+            self._answered.note(protocol, method, path, status, seconds)
+            if not self._writes:
+                return
         path, request, took = single(path), single(request), 1000.0 * seconds
         fields = {"client": client, "protocol": protocol, "method": method, "path": path, "status": status}
         more = {"size": size, "milliseconds": round(took, 3), "requests": request}

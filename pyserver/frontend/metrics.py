@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from tornado.web import Application, ErrorHandler, RequestHandler
 
+from pyserver.frontend.answered import Answered
 from pyserver.frontend.host import GpuWatch, Host, resident
 from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
 from pyserver.observe import metrics_config
 from pyserver.observe.metrics_config import MetricsConfig
-from pyserver.protocol import custom_metrics, mlserver_metrics
+from pyserver.protocol import custom_metrics, mlserver_metrics, mlserver_traffic
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     CachedSample,
@@ -46,9 +47,9 @@ class MetricsServer:
 
     title = "Metrics Service"
 
-    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
+    def __init__(self, data_plane: DataPlane, settings: Settings, answered: Answered | None = None) -> None:
         self.address = settings.metrics_address or settings.http_address
-        self._page = Page(data_plane, settings)
+        self._page = Page(data_plane, settings, answered)
         path = PATH if settings.mlserver is None else settings.mlserver["metrics_endpoint"] or PATH
         application = _application(self._page, path)
         self._lane = LaneServer(
@@ -75,7 +76,9 @@ class MetricsServer:
 class Page:
     """What the settings want to be seen, put together anew for whoever asks."""
 
-    def __init__(self, data_plane: DataPlane, settings: Settings) -> None:
+    def __init__(self, data_plane: DataPlane, settings: Settings, answered: Answered | None = None) -> None:
+        self._answered = answered
+        self._prefix = "" if settings.mlserver is None else settings.mlserver["metrics_rest_server_prefix"]
         self._data_plane = data_plane
         self._config = metrics_config.parse(settings.metrics_config)
         self._host = Host(settings.metrics_interval_ms) if settings.allow_cpu_metrics else None
@@ -93,6 +96,8 @@ class Page:
             self._config.counter_latencies,
         )
         page += mlserver_metrics.render(starmap(self._counted, self._data_plane.models_of_mlserver()))
+        if self._answered is not None:
+            page += mlserver_traffic.render(self._answered.traffic, self._prefix)
         return page + custom_metrics.render(self._data_plane.custom_metrics())
 
     def _counted(self, name: str, label: str, model: Model) -> Counted:

@@ -36,6 +36,12 @@ GRPC: dict[ErrorCode, int] = {
     ErrorCode.CANCELLED: 1,
 }
 """The numbers of `grpc.StatusCode`."""
+GRPC_NAMES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+"""Their names, by number."""
 
 # An absolute path of two names or more; not a URL's, nor the REST API's own.
 _FOLDERS = re.compile(r"(?<![\w/.:%~-])/(?!v[12]/)(?:[^\s/'\"`,;:()<>\[\]]+/)+([^\s/'\"`,;:()<>\[\]]*)")

@@ -122,6 +122,32 @@ def test_parallel_inference_and_metrics_of_ones_own(served: ServerProcess) -> No
     assert sum(map(float, counts)) == 8
 
 
+def test_metrics_of_both_front_ends(served: ServerProcess) -> None:
+    before = traffic(served)
+    output(served, "json-hello", tensor("request", "BYTES", [1], ['{"name": "a", "numbers": []}']))
+    assert ask(served, "GET", "/v2/models/nobody-1/versions/2").status == 404
+    assert ask(served, "GET", "/of/no/use").status == 404
+    assert ask(served, "GET", "/v2/health/ready").status == 200
+    over_grpc(served, "turned", PGM)
+    found = traffic(served)
+    added = {series: count - before.get(series, 0.0) for series, count in found.items() if count != before.get(series)}
+    rest = 'rest_server_requests_total{app_name="mlserver",method="%s",path="%s",status_code="%d"}'
+    assert added == {
+        rest % ("POST", "/v2/models/{model_name}/infer", 200): 1,
+        rest % ("GET", "/v2/models/{model_name}/versions/{model_version}", 404): 1,
+        rest % ("GET", "/{path}", 404): 1,
+        'grpc_server_handled_total{code="OK",grpc_code="OK",grpc_method="ModelInfer",'
+        'grpc_service="inference.GRPCInferenceService",grpc_type="UNARY"}': 1,
+    }
+
+
+def traffic(server: ServerProcess) -> dict[str, float]:
+    """What was answered so far, by series."""
+    lines = [line.rpartition(" ") for line in server.get("/metrics", server.metrics)[1].decode().splitlines()]
+    names = ("rest_server_requests_total{", "grpc_server_handled_total{")
+    return {series: float(count) for series, _, count in lines if series.startswith(names)}
+
+
 def test_batches_with_parameters_of_ones_own(served: ServerProcess) -> None:
     with ThreadPoolExecutor(3) as pool:
         asked = [{**tensor("x", "FP32", [1, 1], [n]), "parameters": {"tag": f"t{n}"}} for n in range(3)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyserver.errors import unsupported
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.address import is_loopback
+from pyserver.frontend.answered import Answered
 from pyserver.frontend.grpc import health, native_engine, reflection, service
 from pyserver.frontend.grpc.access import logged, logged_stream
 from pyserver.frontend.grpc.bridge import Bridge
@@ -34,7 +35,13 @@ class GrpcServer:
 
     title = "GRPCInferenceService"
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        control_plane: ControlPlane,
+        settings: Settings,
+        answered: Answered | None = None,
+    ) -> None:
         self.address = settings.grpc_address
         self.port = settings.grpc_port
         self.engine = ""
@@ -46,7 +53,7 @@ class GrpcServer:
             data_plane.traces.remote,
         )
         self._data_plane = data_plane
-        self._access = AccessLog(settings.access_log, data_plane.log)
+        self._access = AccessLog(settings.access_log, data_plane.log, answered)
         self._control_plane = control_plane
         self._engine: Engine | None = None
 

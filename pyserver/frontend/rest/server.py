@@ -12,6 +12,7 @@ from pyserver.core import json
 from pyserver.errors import ServerError
 from pyserver.frontend import tls
 from pyserver.frontend.access import AccessLog
+from pyserver.frontend.answered import Answered
 from pyserver.frontend.descriptors import room_for
 from pyserver.frontend.rest.app import RestApplication
 from pyserver.frontend.rest.lane.head import Head
@@ -35,9 +36,15 @@ class RestServer:
 
     title = "HTTPService"
 
-    def __init__(self, data_plane: DataPlane, control_plane: ControlPlane, settings: Settings) -> None:
+    def __init__(
+        self,
+        data_plane: DataPlane,
+        control_plane: ControlPlane,
+        settings: Settings,
+        answered: Answered | None = None,
+    ) -> None:
         self.address = settings.http_address
-        self._access = AccessLog(settings.access_log, data_plane.log)
+        self._access = AccessLog(settings.access_log, data_plane.log, answered)
         data_plane.log.listeners.append(lambda log: self._log_answers())
         limits = limits_of(settings)
         cors = parse(settings.http_cors)
