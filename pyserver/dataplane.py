@@ -10,8 +10,8 @@ from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.extension import infer as extended
-from pyserver.extension.infer import ExtendedStream
 from pyserver.extension.regions import Regions
+from pyserver.extension.stream import ExtendedStream
 from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.answer import relay
@@ -257,7 +257,7 @@ class DataPlane:
         model = self._registry.get(request.model_name, request.model_version)
         if request.extension is not None:
             prepared = extended.Extended(model, request, self.regions, self._limits)
-            return ExtendedStream(prepared.start(lambda: self._streamed(model, request)), prepared)
+            return ExtendedStream(prepared, lambda: self._streamed(model, request))
         return self._streamed(model, request)
 
     def _streamed(self, model: Model, request: InferRequest) -> Stream:

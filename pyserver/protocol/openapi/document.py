@@ -107,7 +107,9 @@ def _server_paths() -> dict[str, Any]:
         "/v2/health/live": {"get": _operation("health", "Whether the server runs", None)},
         "/v2/health/ready": {"get": _operation("health", "Whether the server is ready to infer", None)},
         "/v2": {"get": _operation("server", "The server's metadata", "MetadataServerResponse")},
-        "/v2/repository/index": {"post": {**index, "requestBody": _body("RepositoryIndexRequest", {})}},
+        "/v2/repository/index": {
+            "post": {**index, "requestBody": {**_body("RepositoryIndexRequest", {}), "required": False}}
+        },
         "/v2/repository/models/{model_name}/load": {**load, **asked},
         "/v2/repository/models/{model_name}/unload": {**unload, **asked},
     }
@@ -118,7 +120,8 @@ def _model_paths(base: str, name: str, generates: bool = True) -> dict[str, Any]
     base = base.replace("{model_name}", name) if name else base
     generate = {"type": "object", "additionalProperties": True}
     stream = _operation("inference", "Infer, with each response an event", None)
-    stream["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    # Without a schema: OpenAPI before 3.2 can't say of what kind each event is.
+    stream["responses"]["200"]["content"] = {"text/event-stream": {}}
     infer = _operation("inference", "Infer", "InferenceResponse")
     paths: dict[str, Any] = {
         base: {"get": _operation("metadata", "The model's metadata", "MetadataModelResponse")},
