@@ -197,9 +197,9 @@ class DataPlane:
         """As `infer`, without a future: the answer goes to `reply`, perhaps before this returns."""
         model = self._registry.get(request.model_name, request.model_version)
         if request.extension is not None:
-            return relay(self._extended(model, request, protocol, received), reply)
+            return relay(self._extended(model, request, protocol, received), reply, request.id)
         if self.traces.on:
-            return relay(self._traced(model, request, protocol, received), reply)
+            return relay(self._traced(model, request, protocol, received), reply, request.id)
         return model.submit(request, reply)
 
     def _extended(

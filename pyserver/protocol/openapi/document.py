@@ -104,8 +104,8 @@ def _server_paths() -> dict[str, Any]:
     asked = {"parameters": [_parameter("model_name", {"type": "string"})]}
     index = _operation("repository", "The models of the repositories and their states", "RepositoryIndexResponse")
     return {
-        "/v2/health/live": {"get": _operation("health", "Whether the server runs", None)},
-        "/v2/health/ready": {"get": _operation("health", "Whether the server is ready to infer", None)},
+        "/v2/health/live": {"get": _health("Whether the server runs", "LiveResponse")},
+        "/v2/health/ready": {"get": _health("Whether the server is ready to infer", "ReadyResponse")},
         "/v2": {"get": _operation("server", "The server's metadata", "MetadataServerResponse")},
         "/v2/repository/index": {
             "post": {**index, "requestBody": {**_body("RepositoryIndexRequest", {}), "required": False}}
@@ -146,6 +146,13 @@ def _operation(tag: str, summary: str, answer: str | Schema | None) -> dict[str,
         "content": {"application/json": {"schema": reference("InferenceErrorResponse")}},
     }
     return {"tags": [tag], "summary": summary, "responses": {"200": done, "default": refused}}
+
+
+def _health(summary: str, answer: str) -> dict[str, Any]:
+    """Its bad news, 400, is no error."""
+    operation = _operation("health", summary, answer)
+    unwell = {**operation["responses"]["200"], "description": "Not so"}
+    return {**operation, "responses": {**operation["responses"], "400": unwell}}
 
 
 def _body(schema: str | Schema, made: Any = None) -> dict[str, Any]:
