@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import CoroutineType
 from typing import Any, List, Sequence
 
 from pyserver.ipc.messages import FINAL, RAISED, Request, pack_executed
@@ -73,7 +74,8 @@ class MLServerExecution(Execution):
             if not hasattr(returned, "__await__"):
                 self._reply(read, returned)
             else:
-                self._runner.begin(_whole(returned), lambda task: self._settle(read, task))
+                coroutine = returned if type(returned) is CoroutineType else _whole(returned)
+                self._runner.begin(coroutine, lambda task: self._settle(read, task))
         except BaseException as error:
             self._refuse(requests, error)
 
