@@ -141,7 +141,7 @@ class Model:
         """As `infer`, the answer going to `reply`, perhaps before this returns. A ServerError raised is the answer."""
         rows = self._check(request)
         if self.cached is not None:
-            return relay(self.cached.infer(request, rows), reply)
+            return relay(self.cached.infer(request, rows), reply, request.id)
         return self._schedule(request, reply, rows)
 
     def _check(self, request: InferRequest) -> int:

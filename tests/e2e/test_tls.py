@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
+import shutil
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,22 @@ def body_of(data: bytes) -> tuple[bytes, str]:
 @pytest.fixture
 def trusted(secure: tuple[Any, bool], files: Certificates) -> ssl.SSLContext:
     return trust(files, files.client if secure[1] else None)
+
+
+def test_what_it_says_at_start(secure: tuple[Any, bool], files: Certificates) -> None:
+    """The address with its protocol, and a command that works: with a certificate of one's own where one is needed."""
+    server, mutual = secure
+    command = server.wait_log("try: curl").partition("try: ")[2]
+    assert " https://" in command
+    if mutual:
+        cert, key = map(str, files.client)
+        command = command.replace("CLIENT.pem", cert).replace("CLIENT-KEY.pem", key)
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("no curl here")
+    done = subprocess.run([*shlex.split(command), "-s", "-f"], capture_output=True, timeout=20)
+    assert done.returncode == 0, (command, done)
+    assert json.loads(done.stdout)["name"] == "identity"
 
 
 def test_rest(secure: tuple[Any, bool], trusted: ssl.SSLContext) -> None:

@@ -92,13 +92,16 @@ class Predict(Infer):
 
 
 class Explain(Handler):
-    """An explanation, which models here don't give."""
+    """An explanation: no model here has one to give, which is said as KServe says it of a model without explainer."""
 
     kind = "inference"
 
     def post(self, name: str, version: str = "") -> None:
         """`/v1/models/{name}[/versions/{version}]:explain`."""
-        _check_known(self, name, parse_version(version))
+        version = parse_version(version)
+        _check_known(self, name, version)
+        if not self.data_plane.model_ready(name, version):
+            raise _unready(name)
         raise unsupported(f"model '{name}' does not implement explain")
 
 
