@@ -63,6 +63,7 @@ def test_mlservers_types_are_objects_too(served: ServerProcess) -> None:
         ("/answers", b'{"text": "a", "times": "x"}', {"type": "int_parsing", "loc": ["body", "times"]}),
         ("/answers", b"{}", {"type": "missing", "loc": ["body", "text"]}),
         ("/answers", b"", {"type": "missing", "loc": ["body"]}),
+        ("/answers", b"[" * 100_000, {"type": "json_invalid", "loc": ["body"]}),
         ("/answers", b"{nonsense", {"type": "json_invalid", "loc": ["body"]}),
         ("/summed?scale=much", b"[1]", {"type": "float_parsing", "loc": ["query", "scale"]}),
     ],

@@ -35,6 +35,9 @@ class DataPlane:
         )  # fmt: skip
         return [("m", 2, model)]
 
+    def models_of_mlserver(self):
+        return []
+
     def cache(self):
         return Counters(size=100, used=25)
 

@@ -84,7 +84,7 @@ class Arguments:
             return Missing
         try:
             return json.loads(call.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             said = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "ctx": {"error": str(error)}}
             raise RefusedError([said]) from None
 
