@@ -46,7 +46,7 @@ class Lines:
         for row in welcome.rows(server.registry):
             log.info("%s", row)
         log.info("%s", welcome.addresses(server, self._settings)[-1])
-        example = welcome.example(server)
+        example = welcome.example(server, self._settings)
         if example:
             log.info("try: %s", example)
 
@@ -84,7 +84,7 @@ class Screen:
         self._end()
         self._write(self._table(welcome.rows(server.registry), len(welcome.rows(server.registry))))
         lines = ["", *welcome.addresses(server, self._settings)]
-        example = welcome.example(server)
+        example = welcome.example(server, self._settings)
         self._write([*lines, *(["", "try", f"  {example}"] if example else []), ""])
 
     def ended(self) -> None:

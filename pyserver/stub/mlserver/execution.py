@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import CoroutineType
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -83,6 +84,11 @@ class MLServerExecution(Execution):
                 for one in read:
                     self._runner.begin(respond(one, self._host, self._desk), _ended)
                 return
+            if read[0].handler is not None:
+                for one in read:
+                    assert one.handler is not None
+                    self._runner.begin(self._host.handlers.answer(*one.handler), partial(self._handled, one))
+                return
             merged = read[0].payload if len(read) == 1 else batching.merged(read, self._host.types)
             returned = self._host.model.predict(merged)
             if not hasattr(returned, "__await__"):
@@ -98,6 +104,14 @@ class MLServerExecution(Execution):
             self._reply(read, task.result())
         except BaseException as error:
             self._refuse([one.request for one in read], error)
+
+    def _handled(self, one: Received, task: Any) -> None:
+        try:
+            said = task.result()
+            if one.request.take():
+                self._desk.outbox.put(self._desk.answers.response(one.key, said, None))
+        except BaseException as error:
+            self._refuse([one.request], error)
 
     def _reply(self, read: List[Received], response: Any) -> None:
         if response is None:

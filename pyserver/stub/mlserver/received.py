@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from pyserver.ipc import envelope
 from pyserver.stub.mlserver.built import InputSource, built, lazy_data, lazy_kind
@@ -18,10 +18,10 @@ _ID = b'{"id":"'
 
 class Received:
     """One request: `payload` for the model, `key` for the way back, `stream` where a stream is wanted, `typed` for
-    the answer's envelope.
+    the answer's envelope, `handler` where a custom handler is asked.
     """
 
-    __slots__ = ("key", "payload", "request", "stream", "typed")
+    __slots__ = ("handler", "key", "payload", "request", "stream", "typed")
 
     def __init__(self, request: ReceivedRequest, payload: Any, stream: bool, typed: bool) -> None:
         self.request = request
@@ -29,6 +29,7 @@ class Received:
         self.payload = payload
         self.stream = stream
         self.typed = typed
+        self.handler: Optional[Handled] = None
 
 
 class Reader:
@@ -47,6 +48,8 @@ class Reader:
             head, body = envelope.split(tensors[-1]._window())  # type: ignore[attr-defined]
             tensors = tensors[:-1]
             headers, rest = self._parsed(head), self._parsed(body)
+            if "handler" in rest:
+                return _handled(request, tensors, headers, rest["handler"])
         identity = _identity(request)
         payload = built(
             self._types.InferenceRequest,
@@ -118,6 +121,20 @@ class Reader:
             fields = {"name", "parameters"} if parameters is not None else {"name"}
             made.append(built(self._types.RequestOutput, {"name": said["name"], "parameters": parameters}, fields))
         return made
+
+
+class Handled(NamedTuple):
+    """What a custom handler is asked: by which route (`said`), with which headers and body."""
+
+    said: Dict[str, Any]
+    headers: Dict[str, str]
+    body: bytes
+
+
+def _handled(request: ReceivedRequest, tensors: List[Any], headers: Dict[str, str], said: Dict[str, Any]) -> Received:
+    read = Received(request, None, False, False)
+    read.handler = Handled(said, headers, bytes(tensors[0]._window()))
+    return read
 
 
 def _identity(request: ReceivedRequest) -> str:
