@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pyserver.server import Server
     from pyserver.settings import Settings
 
+    StreamHandler = logging.StreamHandler[TextIO]
+else:
+    StreamHandler = logging.StreamHandler  # which before Python 3.11 takes no parameter
+
 log = logging.getLogger(__name__)
 
 TICK = 0.1
@@ -147,7 +151,7 @@ class Screen:
         self._stream.flush()
 
 
-class ScreenHandler(logging.StreamHandler[TextIO]):
+class ScreenHandler(StreamHandler):
     """Lines of the log above the table; while that is drawn, the server's own infos are what it shows."""
 
     def __init__(self, screen: Screen, stream: TextIO) -> None:

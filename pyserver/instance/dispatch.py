@@ -15,8 +15,16 @@ from pyserver.instance.layouts import RequestLayouts, pack_extras
 from pyserver.instance.link import Link
 from pyserver.instance.memory import Block, RequestMemory
 from pyserver.instance.pace import Pace
-from pyserver.instance.placing import place_all, place_one
-from pyserver.instance.responses import ResponseLease, ResponseMemory, StreamLease, error_in, parameters_in
+from pyserver.instance.placing import place_all, place_one, place_rows
+from pyserver.instance.responses import (
+    ResponseLease,
+    ResponseMemory,
+    RowLease,
+    RowsBlock,
+    StreamLease,
+    error_in,
+    parameters_in,
+)
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import (
     ANSWERED,
@@ -27,13 +35,15 @@ from pyserver.ipc.messages import (
     RAISED,
     RESCHEDULED,
     RESPONSE,
+    ROWS,
     MessageError,
     Request,
     Windows,
     pack_execute,
+    pack_execute_rows,
 )
 from pyserver.payload import Payload, Pending, Raised, Timing
-from pyserver.types import InferResponse, Lease, Tensor
+from pyserver.types import InferRequest, InferResponse, Lease, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +164,9 @@ class Dispatcher:
         if count > MOST_REQUESTS:
             raise ValueError(f"a payload of {count} requests, at most {MOST_REQUESTS} go together")
         listed = [pending.request for pending in pendings]
+        rows = self._pack_rows(number, payload, listed)
+        if rows is not None:
+            return rows
         described = [(self._layouts.of(request), pack_extras(request)) for request in listed]
         placed = place_all(self._requests, listed)
         free = self._requests.slots
@@ -165,6 +178,22 @@ class Dispatcher:
         for block in placed.lent:
             block.hold()
         return Flight(payload, count, placed.offset, slots, placed.lent), pack_execute(number, packed)
+
+    def _pack_rows(self, number: int, payload: Payload, listed: list[InferRequest]) -> tuple[Flight, bytes] | None:
+        """As `_pack_all`, of most batches: requests that are alike. None for others."""
+        layout_of = self._layouts.of
+        layout = layout_of(listed[0])
+        for request in listed:
+            if layout_of(request) is not layout or isinstance(request.lease, Block) or pack_extras(request):
+                return None
+        placed = place_rows(self._requests, listed)
+        if placed is None:
+            return None
+        offset, size = placed
+        free, count = self._requests.slots, len(listed)
+        slots = [free.pop() for _ in listed] if len(free) >= count else []
+        record = pack_execute_rows(number, number << _ROW_BITS, slots or [0] * count, layout, offset, size)
+        return Flight(payload, count, offset, slots, None), record
 
     def _full(self, error: ArenaFull) -> ServerError:
         return unavailable(
@@ -180,6 +209,8 @@ class Dispatcher:
             try:
                 if kind == ANSWERED:
                     self._on_answered(*record)
+                elif kind == ROWS:
+                    self._on_rows(*record)
                 elif kind == RESPONSE:
                     self._on_response(*record)
                 elif kind == EXECUTED:
@@ -246,6 +277,27 @@ class Dispatcher:
             owner.answered(pending, answer, True)
         finally:
             owner.executed(payload, Timing(started_ns, input_ns, infer_ns, output_ns))
+
+    def _on_rows(self, kind: int, key: int, count: int, layout: bytes, offset: int, size: int) -> None:
+        """As many `_on_response`."""
+        row = key & _ROW_MASK
+        flight = self._flights.get(key >> _ROW_BITS)
+        these = (1 << count) - 1 << row
+        if flight is None or flight.open & these != these:
+            raise MessageError(f"{count} answers from request {key} on, which do not all wait for one")
+        tensors = self._responses.rows(layout, count, offset, size)
+        flight.open ^= these
+        if flight.executed and not flight.open:
+            del self._flights[key >> _ROW_BITS]
+            flight.land(self._requests)
+        block = RowsBlock(self._link, offset, count * size, count)
+        name, version, answered = self._model_name, self._model_version, flight.payload.owner.answered
+        for pending, tensor in zip(flight.payload.pendings[row : row + count], tensors, strict=True):
+            response = InferResponse(name, version, pending.request.id, [tensor], None, RowLease(block))
+            try:
+                answered(pending, response, True)
+            except Exception:
+                log.exception("%s: what came of an answer in a batch", self.name)
 
     def _response(self, pending: Pending, layout: bytes, windows: Windows) -> InferResponse:
         lease: Lease | None = None

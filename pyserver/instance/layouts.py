@@ -83,6 +83,10 @@ def _nbytes(datatype: str, shape: tuple[int, ...]) -> int:
 
 def pack_extras(request: InferRequest) -> bytes:
     """What is rare on a request, as `messages.EXECUTE` says; empty when there is nothing."""
+    if request.trace is None and not (
+        request.id or request.parameters or request.correlation_id or request.flags or request.timeout_us
+    ):
+        return b""
     extras: dict[str, object] = {}
     if request.id:
         extras["id"] = request.id
@@ -96,8 +100,6 @@ def pack_extras(request: InferRequest) -> bytes:
         extras["timeout_us"] = request.timeout_us
     if request.trace is not None:
         extras.update(trace=request.trace.carrier, trace_id=request.trace.id)
-    if not extras:
-        return b""
     try:
         return orjson.dumps(extras)
     except TypeError:  # an integer of more than 64 bits, or half a surrogate pair

@@ -51,6 +51,21 @@ def place_one(memory: RequestMemory, request: InferRequest) -> tuple[int, Window
     return offset, tuple(windows)
 
 
+def place_rows(memory: RequestMemory, requests: Sequence[InferRequest]) -> tuple[int, int] | None:
+    """Copy the only inputs of requests that nothing of was received in place side by side: offset of the block, bytes
+    of each. None if they have more inputs, or are not of one size.
+    """
+    if len(requests[0].inputs) != 1:
+        return None
+    rows = [request.inputs[0].data for request in requests]
+    size = len(rows[0])
+    if any(map(size.__ne__, map(len, rows))):
+        return None
+    offset = memory.arena.allocate(size * len(rows))
+    gather(memory.view, offset, rows)
+    return offset, size
+
+
 def place_all(memory: RequestMemory, requests: Sequence[InferRequest]) -> Placed:
     """Copy what is not in the arena already: all requests' values of one input adjacent, then those of the next."""
     blocks = [_block(memory, request) for request in requests]

@@ -32,6 +32,39 @@ class ResponseLease:
             link.give_back(self._offset, self._nbytes)
 
 
+class RowsBlock:
+    """The block of several responses, each of which holds it by a `RowLease`."""
+
+    __slots__ = ("_holds", "_link", "_nbytes", "_offset")
+
+    def __init__(self, link: Link, offset: int, nbytes: int, holds: int) -> None:
+        self._link = link
+        self._offset = offset
+        self._nbytes = nbytes
+        self._holds = holds
+
+    def drop(self) -> None:
+        """One response less needs it; with the last one it goes back to the stub."""
+        self._holds -= 1
+        if not self._holds:
+            self._link.give_back(self._offset, self._nbytes)
+
+
+class RowLease:
+    """One response's hold on a block that it shares."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: RowsBlock) -> None:
+        self._block: RowsBlock | None = block
+
+    def release(self) -> None:
+        """Need it no more; again for nothing."""
+        block, self._block = self._block, None
+        if block is not None:
+            block.drop()
+
+
 class StreamLease:
     """Holds one response of a stream, not the last: until its release it counts as unread."""
 
@@ -100,6 +133,22 @@ class ResponseMemory:
                 raise MessageError(f"output '{name}' ends at {offset + size}, the arena at {self._size}")
             outputs.append(Tensor(name, datatype, shape, self._view[offset : offset + size]))
         return outputs
+
+    def rows(self, layout: bytes, count: int, offset: int, size: int) -> list[Tensor]:
+        """The only outputs of `count` responses, side by side; MessageError as `outputs`."""
+        specs = self._layouts.get(layout)
+        if len(specs) != 1:
+            raise MessageError(f"{len(specs)} outputs in rows of one")
+        name, datatype, shape, nbytes = specs[0]
+        if size != nbytes and nbytes != BYTES_SIZE:
+            raise MessageError(f"output '{name}' of {nbytes} bytes has a row of {size}")
+        end = offset + count * size
+        if end > self._size:
+            raise MessageError(f"output '{name}' ends at {end}, the arena at {self._size}")
+        view = self._view
+        # Not by range: a size of 0 is no step.
+        starts = [offset + row * size for row in range(count)]
+        return [Tensor(name, datatype, shape, view[start : start + size]) for start in starts]
 
 
 def parameters_in(extras: bytes) -> dict[str, Parameter] | None:

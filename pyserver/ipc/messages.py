@@ -3,7 +3,8 @@
 A message (what one end of `pyserver.ipc.channel` sends) is a sequence of records. A record is a header, `KIND LENGTH`,
 a body of LENGTH bytes, and zeros up to the next multiple of 8. Whoever has several things to say says them in one.
 
-The hot kinds (EXECUTE, RESPONSE, EXECUTED, ANSWERED, FREE) are fixed structs followed by two byte strings:
+The hot kinds (EXECUTE, RESPONSE, EXECUTED, ANSWERED, FREE; EXECUTE_ROWS and ROWS for batches) are fixed structs
+followed by two byte strings:
 
 * a *layout*: names, datatypes and shapes of tensors. The same traffic carries the same layouts over and over, so both
   sides keep a dictionary from layout bytes to its parsed form, and the other way round, and parse each one once;
@@ -22,9 +23,11 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Sequence, Tuple
 
-VERSION = 2
+from pyserver.ipc import rows
+
+VERSION = 3
 MAX_MESSAGE = 64 * 1024
 """No message is longer (bytes): both sides give their sockets buffers that hold several."""
 
@@ -44,6 +47,8 @@ FINALIZE = 5
 """No body: finish what was received, call finalize, say FINALIZED and exit."""
 LEVELS = 6
 """JSON: levels, those of `logging` (numbers) that are heard: what a model's Logger is told at others is dropped."""
+EXECUTE_ROWS = 7
+"""An EXECUTE of requests that are alike (`rows`): one input each, without extras. It is read as that EXECUTE."""
 # stub -> server
 HELLO = 16
 """JSON: version (this module's), python, numpy (or null), pid. The first thing that a stub says."""
@@ -51,7 +56,8 @@ LOADED = 17
 """JSON: {"config": {...} or null}, or {"error": message, "traceback": text}."""
 INITIALIZED = 18
 """JSON: {}, with is_ready (true) where the model has such a method, and metadata (an object) where an MLServer model
-says something of itself; or {"error", "traceback"}."""
+says something of itself, handlers (a list of {path, method}) where it answers REST routes of its own; or
+{"error", "traceback"}."""
 RESPONSE = 19
 """An answer, or the error, to one request. Extras: parameters (an object), or, with an error, message and, where there
 is one, traceback."""
@@ -66,6 +72,9 @@ FINALIZED = 22
 ANSWERED = 23
 """The ordinary case in one record: the RESPONSE (OK and FINAL, without extras) to the only request of a payload, and
 its EXECUTED."""
+ROWS = 24
+"""RESPONSEs to consecutive requests of a payload that are alike (`rows`): OK and FINAL, one output each, without extras.
+Their block is given back by its offset, once all of them are read."""
 
 # On the second channel of an instance, by which its model asks the server: an EXECUTE, a payload of one request whose
 # inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled, for, and what a request has;
@@ -83,8 +92,8 @@ CONTROLLED = 40
 PROBE = 41
 """JSON: key. The server asks for the model's is_ready, which is called in a thread of its own."""
 
-SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, FREE, FINALIZE, LEVELS))
-STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, ANSWERED, LOG, FINALIZED))
+SERVER_KINDS = frozenset((LOAD, INITIALIZE, EXECUTE, EXECUTE_ROWS, FREE, FINALIZE, LEVELS))
+STUB_KINDS = frozenset((HELLO, LOADED, INITIALIZED, RESPONSE, EXECUTED, ANSWERED, ROWS, LOG, FINALIZED))
 CALLER_KINDS = frozenset((EXECUTE, FREE, CANCEL, CONTROL, PROBED))
 """What a stub may say on the second channel."""
 CALLEE_KINDS = frozenset((RESPONSE, CONTROLLED, PROBE))
@@ -158,6 +167,8 @@ def from_server(message: bytes, kinds: FrozenSet[int] = SERVER_KINDS) -> List[Tu
     for kind, start, stop in _split(message, kinds):
         if kind == EXECUTE:
             records.append((EXECUTE, *_execute(message, start, stop)))
+        elif kind == EXECUTE_ROWS:
+            records.append((EXECUTE, *_rows(rows.unpack_execute, message, start, stop)))
         elif kind == FREE:
             records.append((FREE, _offsets(message, start, stop)))
         else:
@@ -170,8 +181,8 @@ def from_stub(message: bytes, kinds: FrozenSet[int] = STUB_KINDS) -> List[Tuple[
 
     (RESPONSE, key, code, flags, layout, windows, extras);
     (EXECUTED, payload, started_ns, input_ns, infer_ns, output_ns);
-    (ANSWERED, payload, key, layout, windows, started_ns, input_ns, infer_ns, output_ns); (kind, body) for the cold
-    ones. MessageError for anything else.
+    (ANSWERED, payload, key, layout, windows, started_ns, input_ns, infer_ns, output_ns);
+    (ROWS, key, count, layout, offset, size); (kind, body) for the cold ones. MessageError for anything else.
     """
     records: List[Tuple[Any, ...]] = []
     for kind, start, stop in _split(message, kinds):
@@ -183,6 +194,8 @@ def from_stub(message: bytes, kinds: FrozenSet[int] = STUB_KINDS) -> List[Tuple[
             records.append((EXECUTED, *_EXECUTED.unpack_from(message, start)))
         elif kind == ANSWERED:
             records.append(_answered(message, start, stop))
+        elif kind == ROWS:
+            records.append((ROWS, *_rows(rows.unpack_answers, message, start, stop)))
         else:
             records.append((kind, message[start:stop]))
     return records
@@ -390,6 +403,23 @@ def _answered(message: bytes, start: int, stop: int) -> Tuple[Any, ...]:
     except struct.error as error:
         raise MessageError(f"broken answered of {stop - start} bytes: {error}") from None
     return ANSWERED, payload, key, message[layout_at:stop], windows, started_ns, input_ns, infer_ns, output_ns
+
+
+def pack_execute_rows(payload: int, key: int, slots: Sequence[int], layout: bytes, offset: int, size: int) -> bytes:
+    """An EXECUTE_ROWS record: a request for each of `slots`."""
+    return record(EXECUTE_ROWS, rows.pack_execute(payload, key, slots, layout, offset, size))
+
+
+def pack_rows(key: int, count: int, layout: bytes, offset: int, size: int) -> bytes:
+    """A ROWS record."""
+    return record(ROWS, rows.pack_answers(key, count, layout, offset, size))
+
+
+def _rows(unpack: Callable[[bytes, int, int], Tuple[Any, ...]], message: bytes, start: int, stop: int) -> Any:
+    try:
+        return unpack(message, start, stop)
+    except ValueError as error:
+        raise MessageError(f"broken rows: {error}") from None
 
 
 def pack_free(offsets: Sequence[int]) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 from pyserver.ipc.arena import ALIGNMENT, Arena, ArenaFull
-from pyserver.ipc.messages import FINAL, OK, Layout, Spec, pack_layout, pack_response
+from pyserver.ipc.messages import FINAL, OK, Layout, Spec, pack_layout, pack_response, pack_rows
 from pyserver.stub.response import ErrorCode, InferenceResponse
 from pyserver.stub.tensor import Tensor
 
 _MOST_LAYOUTS = 4096
+_LARGEST_ROW = 4096  # bytes: the block of answers in one record is held until all of them are read
 _NO_TENSORS = pack_layout(Layout(()))
 
 
@@ -76,6 +77,40 @@ class Answers:
             extras = json.dumps({"parameters": response._parameters}).encode()
             return pack_response(key, OK, flags, layout, windows, extras)
         return pack_response(key, OK, flags, layout, windows)
+
+    def rows(
+        self, key: int, responses: Sequence[InferenceResponse | None], wanted: frozenset[str] | None
+    ) -> bytes | None:
+        """The record that answers requests `key`, `key` + 1, ... at once: one small output each, all alike.
+
+        None, and nothing is written, where they are not.
+        """
+        first: Any = None
+        data: list[Any] = []
+        size = 0
+        for response in responses:
+            if response is None or response._error is not None or response._parameters or len(response._tensors) != 1:
+                return None
+            tensor = response._tensors[0]
+            if tensor._datatype == "BYTES":
+                return None
+            try:
+                spec, row, size = tensor._packed()
+            except Exception:
+                return None
+            if first is None:
+                first = spec
+                if not 0 < size <= _LARGEST_ROW or (wanted is not None and spec[0] not in wanted):
+                    return None
+            elif spec != first:
+                return None
+            data.append(row)
+        try:
+            offset = self._allocated(size * len(data))
+        except ArenaFull:
+            return None
+        self._map[offset : offset + size * len(data)] = b"".join(data)
+        return pack_rows(key, len(data), self._layouts[(first,)], offset, size)
 
     def outputs(self, response: InferenceResponse, wanted: frozenset[str] | None) -> tuple[bytes, tuple[int, ...]]:
         """Write the outputs of a response that are wanted; return their layout and windows."""

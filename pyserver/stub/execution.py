@@ -157,10 +157,20 @@ class Execution:
                 again = request.release_flags == RELEASE_RESCHEDULE
                 if not (response is None and (request.has_sender or again)):
                     raise Refusal(_NOT_A_RESPONSE.format(type(response)))
-        put, answers = self._desk.outbox.put, self._desk.answers
-        for row, (request, response) in enumerate(zip(requests, responses)):
-            if row and not row % _SENT_TOGETHER:
+        for row in range(0, len(requests), _SENT_TOGETHER):
+            if row:
                 self._desk.outbox.flush()
+            self._answer_some(requests[row : row + _SENT_TOGETHER], responses[row : row + _SENT_TOGETHER])
+
+    def _answer_some(self, requests: list[ReceivedRequest], responses: list[InferenceResponse | None]) -> None:
+        put, answers = self._desk.outbox.put, self._desk.answers
+        record = answers.rows(requests[0].key, responses, requests[0].wanted) if _alike(requests) else None
+        if record is not None:
+            put(record)
+            for request in requests:
+                request.slot = 0
+            return
+        for request, response in zip(requests, responses):
             if response is not None:
                 if request.take():
                     put(answers.response(request.key, response, request.wanted))
@@ -182,3 +192,11 @@ class Execution:
                     answers.error(request.key, ErrorCode.INTERNAL, message, traceback, self._failed_flags)
                 )
                 request.slot, traceback = 0, ""
+
+
+def _alike(requests: list[ReceivedRequest]) -> bool:
+    """Whether they want the same outputs and have consecutive keys, and execute's list alone answers them."""
+    first = requests[0]
+    if len(requests) < 2 or requests[-1].key - first.key != len(requests) - 1:
+        return False
+    return all([request.wanted is first.wanted and not request.has_sender for request in requests])

@@ -20,8 +20,9 @@ responses = st.builds(
 )
 executed = st.builds(m.pack_executed, words, words, words, words, words)
 answered = st.builds(m.pack_answered, words, words, layouts, windows, words, words, words, words)
+rows = st.builds(m.pack_rows, words, st.integers(1, m.rows.MOST_ROWS), layouts, words, st.integers(0, 2**32 - 1))
 cold = st.builds(m.pack_json, st.sampled_from((m.LOG, m.HELLO)), st.just({"level": 20}))
-messages = st.lists(responses | executed | answered | cold, max_size=5).map(b"".join)
+messages = st.lists(responses | executed | answered | rows | cold, max_size=5).map(b"".join)
 
 
 def outcome(read: Any, message: bytes) -> Any:
@@ -31,13 +32,13 @@ def outcome(read: Any, message: bytes) -> Any:
         return str(error)
 
 
-@given(st.lists(responses | executed | answered, max_size=5).map(b"".join) | messages)
+@given(st.lists(responses | executed | answered | rows, max_size=5).map(b"".join) | messages)
 @PROPERTY
 def test_reads_as_the_reference(message: bytes) -> None:
     assert records.from_stub(message) == m.from_stub(message)
 
 
-@given(responses, executed | answered, st.data())
+@given(responses | rows, executed | answered | rows, st.data())
 @PROPERTY
 def test_a_broken_message_is_refused_in_the_same_words(first: bytes, second: bytes, data: st.DataObject) -> None:
     message = bytearray(first + second)
@@ -49,7 +50,7 @@ def test_a_broken_message_is_refused_in_the_same_words(first: bytes, second: byt
 def test_cut_at_every_byte() -> None:
     layout = m.pack_layout(m.Layout((("A", "FP32", (1, 16)),)))
     message = m.pack_response(8, m.OK, m.FINAL, layout, (64, 64), b'{"a":1}') + m.pack_executed(7, 1, 2, 3, 4)
-    message += m.pack_answered(8, 9, layout, (64, 64), 1, 2, 3, 4)
+    message += m.pack_answered(8, 9, layout, (64, 64), 1, 2, 3, 4) + m.pack_rows(8, 3, layout, 64, 64)
     for end in range(len(message) + 1):
         assert outcome(records.from_stub, message[:end]) == outcome(m.from_stub, message[:end]), end
 

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
+from pyserver.cli.infer import command
 from tests.conftest import Serve
 from tests.support.certificates import Certificates
+from tests.support.clients import tensor
 from tests.support.repositories import MODELS
 from tools.process import ServerProcess
 
@@ -188,3 +190,31 @@ def test_bad_files_are_named_at_start(make_server: Serve, files: Certificates, p
     assert server.process.returncode == 1
     line = server.wait_log("failed to start ")
     assert f"'{other}' is not that of the certificate '{files.cert}'" in line
+
+
+def test_infer_without_a_look_at_the_certificate(secure: tuple[Any, bool], tmp_path: Path) -> None:
+    server, mutual = secure
+    if mutual:
+        pytest.skip("pyserver infer has no certificate of its own to show")
+    given, made = tmp_path / "in", tmp_path / "out"
+    document = {"inputs": [tensor("INT32", "INT32", [1, 2], [1, 2])], "outputs": [{"name": "INT32_OUT"}]}
+    given.write_text(json.dumps(document))
+    for transport, url in (("grpc", server.grpc), ("rest", server.http)):
+        arguments = [
+            "-u",
+            url,
+            "-m",
+            "identity",
+            "-i",
+            str(given),
+            "-o",
+            str(made),
+            "-t",
+            transport,
+            "--use-ssl",
+            "-r",
+            "0",
+        ]
+        assert command.main(arguments) != 0, "the certificate is of an authority that nobody knows"
+        assert command.main([*arguments, "--insecure"]) == 0, made.read_text()
+        assert json.loads(made.read_text())["outputs"][0]["data"] == [1, 2]

@@ -27,6 +27,7 @@ PACKED = m.pack_layout(A)
 FROM_SERVER = {
     "execute one": m.pack_execute_one(7, 8, 9, PACKED, (64, 64, 128, 5)),
     "execute": m.pack_execute(7, [(8, 9, PACKED, (64, 64, 128, 5), b'{"id":"x"}'), (10, 0, b"", (), b"")]),
+    "execute rows": m.pack_execute_rows(7, 8, (9, 10, 11), PACKED, 64, 5),
     "free": m.pack_free((4096, 8192)),
     "load": m.pack_json(m.LOAD, {"model_name": "m"}),
     "finalize": m.record(m.FINALIZE, b""),
@@ -36,6 +37,7 @@ FROM_STUB = {
     "error": m.pack_response(8, 3, m.FINAL, b"", (), b'{"message":"no"}'),
     "executed": m.pack_executed(7, 1, 2, 3, 4),
     "answered": m.pack_answered(7, 8, PACKED, (64, 64), 1, 2, 3, 4),
+    "rows": m.pack_rows(8, 3, PACKED, 64, 5),
     "hello": m.pack_json(m.HELLO, {"version": m.VERSION}),
 }
 
@@ -51,6 +53,9 @@ def test_bytes_of_the_hot_records() -> None:
     assert m.pack_executed(1, 2, 3, 4, 5) == struct.pack("<II5Q", 20, 40, 1, 2, 3, 4, 5)
     answered = m.pack_answered(1, 2, b"LAYOUT..", (64, 65), 3, 4, 5, 6)
     assert answered == struct.pack("<II6QIIQQ8s", 23, 80, 1, 2, 3, 4, 5, 6, 1, 8, 64, 65, b"LAYOUT..")
+    rows = m.pack_execute_rows(1, 2, (3, 4), b"LAYOUT..", 64, 65)
+    assert rows == struct.pack("<II3Q4I8sII", 7, 56, 1, 2, 64, 65, 2, 8, 0, b"LAYOUT..", 3, 4)
+    assert m.pack_rows(1, 2, b"LAYOUT..", 64, 65) == struct.pack("<IIQQ4I8s", 24, 40, 1, 64, 65, 2, 8, 0, b"LAYOUT..")
     assert m.pack_free((1, 2)) == struct.pack("<II2Q", 4, 16, 1, 2)
 
 
@@ -65,6 +70,13 @@ def test_layouts(layout: Layout) -> None:
 def test_execute_one_is_execute(payload: int, request: m.Request) -> None:
     request = (*request[:2], request[2] + bytes(-len(request[2]) % 8), *request[3:])
     assert m.pack_execute_one(payload, *request) == m.pack_execute(payload, [request])
+
+
+@given(words, words, st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5), words, st.integers(0, 2**32 - 1))
+def test_execute_of_rows_is_execute(payload: int, key: int, slots: list[int], offset: int, size: int) -> None:
+    alike = [(key + row, slot, PACKED, (offset + row * size, size), b"") for row, slot in enumerate(slots)]
+    message = m.pack_execute_rows(payload, key, slots, PACKED, offset, size)
+    assert m.from_server(message) == [(m.EXECUTE, payload, alike)]
 
 
 @given(words, st.lists(requests, max_size=5), st.lists(words, max_size=5))
@@ -94,7 +106,8 @@ def test_cut_at_every_byte(read: Callable[[bytes], list[Any]], packed: bytes) ->
             read(packed[:end])
     for end in range(8, 8 + length):  # the header says as much as there is
         cut = struct.pack("<II", packed[0], end - 8) + packed[8:end]
-        if packed[0] in (m.EXECUTE, m.RESPONSE, m.EXECUTED, m.ANSWERED) or (packed[0] == m.FREE and end % 8):
+        hot = (m.EXECUTE, m.EXECUTE_ROWS, m.RESPONSE, m.EXECUTED, m.ANSWERED, m.ROWS)
+        if packed[0] in hot or (packed[0] == m.FREE and end % 8):
             with pytest.raises(MessageError):
                 read(cut)
 

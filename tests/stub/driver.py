@@ -51,7 +51,13 @@ def raw(value: Any) -> Raw:
 
 
 def apart(record: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """An ANSWERED as the two records that it stands for; any other as it is."""
+    """An ANSWERED, or ROWS, as the records that it stands for; any other as it is."""
+    if record[0] == messages.ROWS:
+        _, key, count, layout, offset, size = record
+        return [
+            (messages.RESPONSE, key + row, messages.OK, messages.FINAL, layout, (offset + row * size, size), b"")
+            for row in range(count)
+        ]
     if record[0] != messages.ANSWERED:
         return [record]
     _, payload, key, layout, windows, *times = record
@@ -82,6 +88,7 @@ class Driver:
         self.waiting: list[tuple[Any, ...]] = []
         self.logs: list[dict[str, Any]] = []
         self.kinds: list[int] = []  # of all records that came
+        self.rows: dict[int, int] = {}  # by the offset of an answer in a block of several: what to give back for it
         self.payloads = 0
         self.keys = 0
         asked, asking = channel.pair()
@@ -121,6 +128,9 @@ class Driver:
                 raise EOFError(self.errors())
             records = messages.from_stub(message)
             self.kinds += [record[0] for record in records]
+            for _, _, count, _, offset, size in [record for record in records if record[0] == messages.ROWS]:
+                # Their block is given back with the last one.
+                self.rows |= {offset + row * size: offset if row == count - 1 else 0 for row in range(count)}
             return [part for record in records for part in apart(record)]
 
     def next(self, *kinds: int) -> tuple[Any, ...]:
@@ -234,12 +244,13 @@ class Driver:
         tensors = []
         for index, (name, datatype, shape) in enumerate(messages.unpack_layout(layout).tensors):
             offset, size = windows[2 * index : 2 * index + 2]
-            assert offset % 64 == 0
+            assert offset % 64 == 0 or offset in self.rows
             assert offset >= words.CONTROL_BYTES
             tensors.append((name, Raw(datatype, shape, bytes(self.memory.view[offset : offset + size]))))
         said = messages.unpack_json(extras) if extras else {}
         outputs = {name: cooked(tensor) for name, tensor in tensors}
-        return Answer(key, code, flags, outputs, tensors, said, windows[0] if windows else 0)
+        start = windows[0] if windows else 0
+        return Answer(key, code, flags, outputs, tensors, said, self.rows.pop(start, start))
 
     # --- the end
 

@@ -341,6 +341,49 @@ def test_one_record_where_it_says_all(start: Start, answer: str, count: int, kin
     assert driver.kinds[before:] == kinds
 
 
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        ("[pb_utils.Tensor('O', rows[0])]", [messages.ROWS, messages.EXECUTED]),
+        ("[pb_utils.Tensor('O', rows[0].astype('O'))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
+        ("[pb_utils.Tensor('O', np.zeros(row))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
+        ("[pb_utils.Tensor('O', np.zeros(4096))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
+        (
+            "[pb_utils.Tensor('O', rows[0]), pb_utils.Tensor('P', rows[0])]",
+            [messages.RESPONSE] * 3 + [messages.EXECUTED],
+        ),
+        ("[pb_utils.Tensor('O', rows[0])][:row]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
+    ],
+    ids=["alike", "strings", "other shapes", "large", "two outputs", "without outputs"],
+)
+def test_answers_that_are_alike_are_said_at_once(start: Start, answer: str, kinds: list[int]) -> None:
+    made = f"""rows = [request.inputs()[0].as_numpy() for request in requests]
+return [pb_utils.InferenceResponse({answer}) for row, rows in enumerate([[each] for each in rows])]"""
+    driver = start().ready(body(made))
+    before = len(driver.kinds)
+    answers = driver.execute(*[driver.request({"A": X + row}) for row in range(3)])
+    assert driver.kinds[before:] == kinds
+    if kinds[0] == messages.ROWS:
+        assert [found.outputs["O"].tolist() for found in answers] == [(X + row).tolist() for row in range(3)]
+    assert not any(found.message for found in answers)
+
+
+def test_requests_with_gaps_between_their_keys_are_answered_one_by_one(start: Start) -> None:
+    driver = start().ready(IDENTITY)
+    requests = [driver.request({"A": X + row}, slot=row + 1) for row in range(3)]
+    driver.cancelled[2] = 1
+    before = len(driver.kinds)
+    driver.send(driver.payload(requests))
+    answers = [driver.answer() for _ in requests]
+    driver.next(messages.EXECUTED)
+    assert {found.key: found.code for found in answers} == {
+        requests[0][0]: messages.OK,
+        requests[1][0]: 7,
+        requests[2][0]: messages.OK,
+    }
+    assert messages.ROWS not in driver.kinds[before:]
+
+
 def test_many_payloads_in_one_message(start: Start) -> None:
     driver = start().ready(IDENTITY)
     for _ in range(4):

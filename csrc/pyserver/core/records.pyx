@@ -15,6 +15,8 @@ cdef enum:
     RESPONSE = 19
     EXECUTED = 20
     ANSWERED = 23
+    ROWS = 24
+    MOST_ROWS = 1 << 16
     # More tensors than that are no ordinary message.
     MOST_TENSORS = 64
 
@@ -51,6 +53,15 @@ cdef packed struct Answered:
     uint64_t output_ns
     uint32_t tensors
     uint32_t layout_size
+
+
+cdef packed struct Rows:
+    uint64_t key
+    uint64_t offset
+    uint32_t size
+    uint32_t count
+    uint32_t layout_size
+    uint32_t padding
 
 
 cdef packed struct ExecuteOne:
@@ -91,6 +102,8 @@ def from_stub(bytes message not None):
             record = response(at, header.length)
         elif header.kind == EXECUTED:
             record = executed(at, header.length)
+        elif header.kind == ROWS:
+            record = rows(at, header.length)
         if record is None:
             return messages.from_stub(message)
         PyList_Append(records, record)
@@ -140,6 +153,17 @@ cdef tuple answered(const char *at, Py_ssize_t length):
         ANSWERED, fields.payload, fields.key, remembered(at + windows_size, fields.layout_size),
         integers(at, 2 * fields.tensors), fields.started_ns, fields.input_ns, fields.infer_ns, fields.output_ns,
     )
+
+
+cdef tuple rows(const char *at, Py_ssize_t length):
+    cdef Rows fields
+    if length < <Py_ssize_t>sizeof(Rows):
+        return None
+    memcpy(&fields, at, sizeof(Rows))
+    if not 0 < fields.count <= MOST_ROWS or <Py_ssize_t>sizeof(Rows) + fields.layout_size != length:
+        return None
+    layout = remembered(at + sizeof(Rows), fields.layout_size)
+    return ROWS, fields.key, fields.count, layout, fields.offset, fields.size
 
 
 cdef tuple integers(const char *at, Py_ssize_t count):

@@ -33,6 +33,14 @@ def model_stream_infer(path: str, infer: Method, bridge: Bridge, access: AccessL
     return StreamMethod(path, serve)
 
 
+class RefusedError(ServerError):
+    """A request to an MLServer model is refused: its responses have no room for an error, so the stream ends."""
+
+    def __init__(self, why: ServerError) -> None:
+        super().__init__(why.code, why.message, why.retry_after)
+        self.status = why.status
+
+
 class _Message(NamedTuple):
     """What is to be written: `failure` is set where the client wants the first error as the stream's status.
 
@@ -144,6 +152,8 @@ class _Session:
 
     def _refusal(self, ask: _Ask) -> _Message:
         assert ask.error is not None
+        if isinstance(ask.error, RefusedError):
+            return _Message(b"", ask.error, None, True)
         return _Message(grpc_infer.encode_stream_error(ask.error, ask.id), None, None, True)
 
     def _message(self, ask: _Ask, response: InferResponse, final: bool) -> _Message:

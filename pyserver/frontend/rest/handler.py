@@ -113,6 +113,10 @@ class Handler(RequestHandler):
         sent = connection.head.texts() if isinstance(connection, Exchange) else self.request.headers.get_all()
         return forwarding.parameters(sent)
 
+    def accepted(self) -> str | None:
+        """The client's Accept-Encoding, None where answers are not to be compressed."""
+        return self.request.headers.get("Accept-Encoding") if self.rest.compresses else None
+
     def refuse(self, error: ServerError) -> None:
         """Answer with `error` before the body has ended, which ends the connection."""
         self.body = bytearray()

@@ -75,7 +75,7 @@ class Predict(Infer):
         except CancelledError:
             raise ServerError(ErrorCode.CANCELLED, f"request to model '{name}' was cancelled") from None
         try:
-            encoding = compression.choose(self.request.headers.get("Accept-Encoding", ""))
+            encoding = compression.choose(self.accepted() or "")
             encode = partial(_encode, response, question.one_row, encoding)
             large = sum(len(output.data) for output in response.outputs) > _INLINE
             text = await asyncio.to_thread(encode) if large else encode()
