@@ -1,5 +1,5 @@
 # make demo: everything from a checkout to real predictions; needs Python (3.10 or newer) with pip, and a C compiler.
-# The rest: serve, test, lint, bench, parity, fuzz, test-install, clean. Everything is installed into .venv.
+# The rest: serve, test, test-heavy, lint, bench, parity, fuzz, test-install, clean. Everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null)
 
-.PHONY: demo serve test lint bench parity fuzz test-install clean
+.PHONY: demo serve test test-heavy lint bench parity fuzz test-install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m examples.demo
@@ -17,6 +17,11 @@ serve: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not parity and not heavy" $(OPTIONS)
+
+# Large frameworks, in environments of their own that are kept (PYSERVER_PEERS), and minutes of load. What this machine
+# lacks (an interpreter, a browser, open files) is skipped by name.
+test-heavy: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "heavy and not parity" $(OPTIONS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

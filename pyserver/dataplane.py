@@ -10,8 +10,8 @@ from pyserver import __version__
 from pyserver.cache.cache import Cache, Counters
 from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.extension import infer as extended
-from pyserver.extension.infer import ExtendedStream
 from pyserver.extension.regions import Regions
+from pyserver.extension.stream import ExtendedStream
 from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.answer import relay
@@ -197,9 +197,9 @@ class DataPlane:
         """As `infer`, without a future: the answer goes to `reply`, perhaps before this returns."""
         model = self._registry.get(request.model_name, request.model_version)
         if request.extension is not None:
-            return relay(self._extended(model, request, protocol, received), reply)
+            return relay(self._extended(model, request, protocol, received), reply, request.id)
         if self.traces.on:
-            return relay(self._traced(model, request, protocol, received), reply)
+            return relay(self._traced(model, request, protocol, received), reply, request.id)
         return model.submit(request, reply)
 
     def _extended(
@@ -257,7 +257,7 @@ class DataPlane:
         model = self._registry.get(request.model_name, request.model_version)
         if request.extension is not None:
             prepared = extended.Extended(model, request, self.regions, self._limits)
-            return ExtendedStream(prepared.start(lambda: self._streamed(model, request)), prepared)
+            return ExtendedStream(prepared, lambda: self._streamed(model, request))
         return self._streamed(model, request)
 
     def _streamed(self, model: Model, request: InferRequest) -> Stream:

@@ -9,13 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-TESTS = re.compile(r"`((?:[a-z0-9_]+/)+[a-z0-9_]+\.py)(?:::(\w+))?`")
+TESTS = re.compile(r"`((?:[a-z0-9_]+/)+test_[a-z0-9_]+\.py)(?:::(\w+))?`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_tests_that_are_named_are_there(page: Path) -> None:
     for file, test in TESTS.findall(page.read_text()):
-        path = ROOT / "tests" / file
+        path = ROOT / "tests" / file.removeprefix("tests/")
         assert path.is_file(), f"{page.name} names {file}"
         assert not test or f"def {test}(" in path.read_text(), f"{page.name} names {file}::{test}"
 

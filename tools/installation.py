@@ -39,12 +39,16 @@ IN_WHEEL = (
     "pyserver/core/tensor.pyi",
     "pyserver/proto/messages.desc",
     "pyserver/backends/onnxruntime/model.py",
+    "pyserver/backends/mlserver_runtimes/mlserver_sklearn/__init__.py",
     "pyserver/stub/site/triton_python_backend_utils.py",
+    "pyserver/stub/names/mlserver/__init__.py",
+    "pyserver/cli/template/settings.json.in",
+    "pyserver/cli/template/tests/test_runtime.py.in",
 )
 NOT_IN_WHEEL = ("tests/", "csrc/", "tools/", "examples/", "__pycache__", ".pyx", ".c")
 
 BACKENDS = """
-from pyserver.repository.config import BUNDLED_BACKENDS
+from pyserver.repository.backends import BUNDLED_BACKENDS
 assert BUNDLED_BACKENDS.parent.name == "pyserver" and (BUNDLED_BACKENDS / "onnxruntime/model.py").is_file()
 """
 ADD_SUB = {

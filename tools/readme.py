@@ -13,7 +13,7 @@ from pyserver.settings import flags
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks/RESULTS.md"
-SHOWN = ("http-bin-small", "http-json-small", "grpc-small")
+SHOWN = ("http-bin-small",)
 NOTHING = "Nothing is measured yet."
 
 
@@ -46,7 +46,7 @@ def shown(default: Any) -> str:
 
 
 def figures() -> str:
-    """The tables of a few workloads from the results, one below another in one."""
+    """The tables of the workloads that are `SHOWN`, one below another in one."""
     if not RESULTS.exists():
         return NOTHING
     rows: list[str] = []

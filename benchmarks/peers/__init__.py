@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.mlserver_folder import write_folder
 from benchmarks.peers.litserve import LitServe, LitServePeer
 from benchmarks.peers.mlserver import MLServer, MLServerPeer
 from benchmarks.peers.mosec import Mosec, MosecPeer
@@ -16,8 +17,9 @@ MODELS = Path(__file__).parent.parent / "models"
 
 
 def pyserver(folder: Path) -> Peer:
-    """Our own."""
-    return V2Peer("pyserver", ServerProcess(pyserver_command(MODELS), "pyserver"))
+    """Our own, on Triton's models and MLServer's folder."""
+    write_folder(folder)
+    return V2Peer("pyserver", ServerProcess(pyserver_command(MODELS, folder), "pyserver"))
 
 
 def triton(folder: Path) -> Peer:

@@ -67,7 +67,7 @@ class LitServePeer:
 
     def request(self, workload: Workload) -> Request:
         """The numbers of an FP32 tensor."""
-        if workload.form != "json" or workload.datatype != "FP32":
+        if workload.form != "json" or workload.datatype != "FP32" or not workload.is_identity:
             raise NotOfferedError("LitServe is asked for FP32 numbers in JSON only")
         body = json.dumps({"input": workload.array().ravel().tolist()}).encode()
         return Request(body, "/predict", {"Content-Type": "application/json"})

@@ -1,17 +1,22 @@
-"""MLServer, in an environment of its own: identity runtimes, one worker process beside the server."""
+"""MLServer, in an environment of its own: identity runtimes, and the folder that pyserver serves as well.
+
+One worker process beside the server, which is its default.
+"""
 
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.mlserver_folder import write_folder
 from benchmarks.peers.peer import NotOfferedError, Request, V2Peer
 from benchmarks.workloads.workload import Workload
 from tools.environments import environment
 from tools.process import ForeignProcess
 from tools.triton import free_ports
 
-REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22"]
+REQUIREMENTS = ["mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22"]
 RUNTIME = """
 import time
 
@@ -41,22 +46,29 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 
 
+def _same(package: str) -> list[str]:
+    """The package in the version that is installed here, if it is: what one version stored the same one reads."""
+    try:
+        return [f"{package}=={version(package)}"]
+    except PackageNotFoundError:
+        return []
+
+
 class MLServer(ForeignProcess):
     """`mlserver start` on a folder with its models."""
 
     def __init__(self, folder: Path) -> None:
-        home = environment("mlserver", REQUIREMENTS)
+        home = environment("mlserver-sklearn", [*REQUIREMENTS, *_same("scikit-learn")])
         self._ports = free_ports(3)
         http, grpc, metrics = self._ports
-        settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
-        settings |= {"parallel_workers": 1, "debug": False, "use_structured_logging": False}
-        settings |= {"grpc_max_message_length": 256 << 20}
+        ports = {"MLSERVER_HTTP_PORT": http, "MLSERVER_GRPC_PORT": grpc, "MLSERVER_METRICS_PORT": metrics}
+        write_folder(folder)
         for name, model in SETTINGS.items():
             (folder / name).mkdir()
             (folder / name / "runtime.py").write_text(RUNTIME)
             (folder / name / "model-settings.json").write_text(json.dumps({"name": name, **model}))
-        (folder / "settings.json").write_text(json.dumps(settings))
-        super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver")
+        env = {name: str(port) for name, port in ports.items()}
+        super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver", env)
 
     def wait_listening(self, timeout: float = 60) -> None:
         """It says nothing of use: its ports are ours, and readiness is asked for."""

@@ -65,7 +65,7 @@ class MosecPeer:
 
     def request(self, workload: Workload) -> Request:
         """The bytes of an FP32 tensor."""
-        if workload.form != "binary" or workload.datatype != "FP32":
+        if workload.form != "binary" or workload.datatype != "FP32" or not workload.is_identity:
             raise NotOfferedError("mosec is asked for bare FP32 tensors only")
         return Request(workload.array().tobytes(), "/inference", {"Content-Type": "application/octet-stream"})
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2 as pb
+from tritonclient.utils import triton_to_np_dtype
 
 from benchmarks.load import GRPC_PATH, Load, h2load, wrk
 from benchmarks.workloads.workload import Array, Workload, raw, v2_binary, v2_json
@@ -67,16 +68,18 @@ class V2Peer:
     def read(self, workload: Workload, headers: dict[str, str], body: bytes) -> Array:
         """The only output, in the form that was asked for."""
         if workload.form == "proto":
-            return from_raw(pb.ModelInferResponse.FromString(body).raw_output_contents[0], workload.datatype)
+            message = pb.ModelInferResponse.FromString(body)
+            return from_raw(message.raw_output_contents[0], message.outputs[0].datatype)
         if workload.form == "json":
-            return from_list(json.loads(body)["outputs"][0]["data"], workload.datatype)
+            output = json.loads(body)["outputs"][0]
+            return from_list(output["data"], output["datatype"])
         return from_raw(body[int(headers["inference-header-content-length"]) :], workload.datatype)
 
 
 def from_raw(data: bytes, datatype: str) -> Array:
     """The elements in V2's raw bytes."""
     if datatype != "BYTES":
-        return np.frombuffer(data, np.float32)
+        return np.frombuffer(data, triton_to_np_dtype(datatype))
     items, at = [], 0
     while at < len(data):
         end = at + 4 + int.from_bytes(data[at : at + 4], "little")
@@ -87,19 +90,21 @@ def from_raw(data: bytes, datatype: str) -> Array:
 
 def from_list(data: list[Any], datatype: str) -> Array:
     """The elements in V2's JSON."""
-    return np.array([item.encode() for item in data], np.object_) if datatype == "BYTES" else np.array(data, np.float32)
+    if datatype == "BYTES":
+        return np.array([item.encode() for item in data], np.object_)
+    return np.array(data, triton_to_np_dtype(datatype))
 
 
 def check(peer: Peer, workload: Workload) -> int:
-    """Ask once and compare the answer with what was sent; its size in bytes. NotOfferedError for a wrong one."""
+    """Ask once and compare the answer with what it has to be; its size in bytes. NotOfferedError for a wrong one."""
     request = peer.request(workload)
     try:
         headers, body = _ask_grpc(peer, request) if workload.protocol == "grpc" else _ask_http(peer, request)
         answer = peer.read(workload, headers, body)
     except (grpc.RpcError, OSError, KeyError, ValueError, IndexError, TypeError) as error:
         raise NotOfferedError(f"{peer.name} does not answer {workload.name}: {error!r}"[:300]) from error
-    sent = workload.array().ravel()
-    if answer.shape != sent.shape or not (answer == sent).all():
+    expected = workload.answer(workload.array()).ravel()
+    if answer.shape != expected.shape or not (answer == expected).all():
         raise NotOfferedError(f"{peer.name} answers {workload.name} wrongly")
     return len(body)
 

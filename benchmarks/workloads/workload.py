@@ -12,12 +12,17 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
+def unchanged(array: Array) -> Array:
+    """What an identity model answers."""
+    return array
+
+
 @dataclass(frozen=True)
 class Workload:
     """One figure.
 
     `protocol` is http or grpc, `form` how the tensor is written: binary, json, or proto. `array` makes the tensor that
-    the identity model `model` gets and has to give back; each peer writes the request in its own protocol's form.
+    `model` gets, `answer` what it has to give for it; each peer writes the request in its own protocol's form.
     `streams` are gRPC calls at a time on each connection.
     """
 
@@ -29,11 +34,17 @@ class Workload:
     array: Callable[[], Array] = field(repr=False)
     connections: int = 16
     streams: int = 1
+    answer: Callable[[Array], Array] = field(default=unchanged, repr=False)
 
     @property
     def datatype(self) -> str:
         """Of the tensor."""
         return "BYTES" if self.model == "identity_bytes" else "FP32"
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the answer is the tensor itself: the only model that those servers have that know no folders."""
+        return self.answer is unchanged
 
 
 def floats(columns: int) -> Callable[[], Array]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pyserver.server import Server
     from pyserver.settings import Settings
 
+    StreamHandler = logging.StreamHandler[TextIO]
+else:
+    StreamHandler = logging.StreamHandler  # which before Python 3.11 takes no parameter
+
 log = logging.getLogger(__name__)
 
 TICK = 0.1
@@ -42,7 +46,7 @@ class Lines:
         for row in welcome.rows(server.registry):
             log.info("%s", row)
         log.info("%s", welcome.addresses(server, self._settings)[-1])
-        example = welcome.example(server)
+        example = welcome.example(server, self._settings)
         if example:
             log.info("try: %s", example)
 
@@ -80,7 +84,7 @@ class Screen:
         self._end()
         self._write(self._table(welcome.rows(server.registry), len(welcome.rows(server.registry))))
         lines = ["", *welcome.addresses(server, self._settings)]
-        example = welcome.example(server)
+        example = welcome.example(server, self._settings)
         self._write([*lines, *(["", "try", f"  {example}"] if example else []), ""])
 
     def ended(self) -> None:
@@ -147,7 +151,7 @@ class Screen:
         self._stream.flush()
 
 
-class ScreenHandler(logging.StreamHandler[TextIO]):
+class ScreenHandler(StreamHandler):
     """Lines of the log above the table; while that is drawn, the server's own infos are what it shows."""
 
     def __init__(self, screen: Screen, stream: TextIO) -> None:

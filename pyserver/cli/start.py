@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyserver.cli import loggers
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
 from pyserver.cli.sources import PREFIX, SEPARATOR
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     from pyserver.server import serve
 
     configure(settings)
+    try:
+        loggers.apply(given.folder, (settings.mlserver or {}).get("logging_settings"))
+    except ServerError as error:
+        print(f"pyserver start: {error.message}", file=sys.stderr)
+        return 1
     for note in notes:
         log.warning("%s", note)
     return serve(settings)
@@ -81,6 +87,8 @@ def variables_of(theirs: ServerSettings) -> dict[str, str]:
         "http_port": theirs.http_port,
         "grpc_address": theirs.host,
         "grpc_port": theirs.grpc_port,
+        "grpc_engine": "grpcio",  # the native one hands over no metadata, which MLServer's models get as headers
+        "http_compression": theirs.gzip_enabled,
         "metrics_address": theirs.host,
         "metrics_port": theirs.metrics_port,
         "allow_metrics": theirs.metrics_endpoint is not None,
@@ -119,5 +127,3 @@ def _unserved(theirs: ServerSettings) -> Iterator[str]:
     """What the settings ask for and this server does not have."""
     if theirs.kafka_enabled:
         yield f"{SETTINGS}: 'kafka_enabled': requests are not taken from Kafka; REST and gRPC are served"
-    if theirs.logging_settings is not None:
-        yield f"{SETTINGS}: 'logging_settings' has no effect: --log-file, --log-format and --log-verbose say how to log"

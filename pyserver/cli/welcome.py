@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyserver.frontend import tls
 from pyserver.frontend.address import is_loopback, target
 from pyserver.observe.formats import single
 
@@ -71,26 +72,38 @@ def _environment(version: str, interpreter: str) -> str:
 
 def addresses(server: Server, settings: Settings) -> list[str]:
     """Where it listens, and who can connect."""
-    lines = [f"{front.title} at {target(front.address, front.port)}" for front in server.fronts]
+    secure = {"HTTPService": tls.http_files(settings), "GRPCInferenceService": tls.grpc_files(settings)}
+    lines = [
+        f"{front.title} at {target(front.address, front.port)}" + (" (TLS)" if secure.get(front.title) else "")
+        for front in server.fronts
+    ]
     open_to = sorted({front.address for front in server.fronts if not is_loopback(front.address)})
     if open_to:
         return [*lines, f"everybody who can reach this machine can connect: bound to {', '.join(open_to)}"]
     return [*lines, "only this machine can connect; --http-address, --grpc-address and --metrics-address change that"]
 
 
-def example(server: Server) -> str:
+def example(server: Server, settings: Settings) -> str:
     """A command that works: an inference with a model that serves, or at least a question about it; "" without REST."""
     front = next((front for front in server.fronts if front.title == "HTTPService"), None)
     models = [model for _, _, model in server.registry.loaded() if model.ready]
     if front is None:
         return ""
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(front.address, front.address)
-    base = f"http://{target(address, front.port)}/v2"
+    files = tls.http_files(settings)
+    curl, base = _curl(files), f"http{'s' if files else ''}://{target(address, front.port)}/v2"
     asked = next(((model, body) for model in models if (body := request(model)) is not None), None)
     if asked is None:
-        return f"curl {shlex.quote(f'{base}/models/{models[0].name}')}" if models else f"curl {base}"
+        return f"{curl} {shlex.quote(f'{base}/models/{models[0].name}')}" if models else f"{curl} {base}"
     model, body = asked
-    return f"curl {shlex.quote(f'{base}/models/{model.name}/infer')} -d {shlex.quote(json.dumps(body))}"
+    return f"{curl} {shlex.quote(f'{base}/models/{model.name}/infer')} -d {shlex.quote(json.dumps(body))}"
+
+
+def _curl(files: tls.TlsFiles | None) -> str:
+    """The command. It asks this machine, so it takes the server's certificate whoever has signed it."""
+    if files is None:
+        return "curl"
+    return "curl -k --cert CLIENT.pem --key CLIENT-KEY.pem" if files.mutual else "curl -k"
 
 
 def request(model: Model) -> dict[str, Any] | None:

@@ -7,17 +7,16 @@ has its outputs changed before whoever asked sees them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pyserver.core.tensor import byte_size
-from pyserver.errors import ServerError, invalid
+from pyserver.errors import invalid
 from pyserver.extension.classification import classified
 from pyserver.extension.regions import Region, Regions
 from pyserver.instance.memory import Block
 from pyserver.model.model import Model
-from pyserver.model.stream import Item, Stream
 from pyserver.types import InferRequest, InferResponse, Part, Tensor
 
 T = TypeVar("T")
@@ -25,8 +24,10 @@ T = TypeVar("T")
 ALIGNMENT = 64
 IN_ARENA = 64 * 1024
 """Inputs of as many bytes together are read to where the model's processes see them: one copy in all."""
-INLINE = 256 * 1024
+SORT_INLINE = 256 * 1024
 """Sorting more bytes than this would hold up everybody else: a thread does it."""
+COPY_INLINE = 1 << 20
+"""As many bytes are copied in the time of a few small requests; more, a thread copies."""
 
 
 class Limits(NamedTuple):
@@ -52,76 +53,120 @@ class ExtendedAnswer(asyncio.Future[InferResponse]):
         return True
 
 
+class _Source(NamedTuple):
+    """An input that a region has, and where in the request's memory it goes."""
+
+    tensor: Tensor
+    part: Part
+    region: Region
+    start: int
+
+
 class Extended:
     """One request with an `Extension` on its way through `model`: what it holds, and what its outputs become.
 
-    Made, it has its inputs, and holds the regions of its outputs; `release` gives both back, once.
+    Made, it holds the regions that it names; `read`, in any thread where that `takes_long`, then `ready`, give the
+    request its inputs. `release` gives everything back, once.
     """
 
     def __init__(self, model: Model, request: InferRequest, regions: Regions, limits: Limits) -> None:
         assert request.extension is not None
         self._extension = request.extension
         self._model = model
+        self._request = request
         self._limits = limits
         self._block: Block | None = None
-        self._outputs: dict[str, tuple[Region, Part]] = {}
-        targets = {name: (regions.find(part), part) for name, part in self._extension.outputs.items()}
-        if self._extension.inputs:
-            self._take_inputs(request, regions)
-        for name, (region, part) in targets.items():
-            self._outputs[name] = (region.hold(), part)
+        self._view = memoryview(b"")
+        self._held: list[Region] = []
+        self._outputs = {name: (regions.find(part), part) for name, part in self._extension.outputs.items()}
+        self._sources = list(self._laid_out(regions)) if self._extension.inputs else []
+        if self._sources:
+            self._take_room()
+        for region in [region for region, _ in self._outputs.values()] + [source.region for source in self._sources]:
+            self._held.append(region.hold())
+
+    @property
+    def model(self) -> Model:
+        """Who is asked."""
+        return self._model
+
+    @property
+    def request_id(self) -> str:
+        """The client's name for the request, or ""."""
+        return self._request.id
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether to `read` would hold up everybody else."""
+        return len(self._view) > COPY_INLINE
+
+    def read(self) -> None:
+        """Copy the inputs. ServerError if an object has shrunk."""
+        for source in self._sources:
+            source.region.read(source.part, self._view[source.start : source.start + source.part.byte_size])
+
+    def ready(self) -> None:
+        """The inputs are there: the request has them from now on, and their memory."""
+        for tensor, part, _, start in self._sources:
+            tensor.data = self._view[start : start + part.byte_size]
+        if self._block is not None:
+            self._request.lease = self._block
 
     def start(self, run: Callable[[], T]) -> T:
         """What `run` gives, which starts the model on the request; if it raises, nothing is held any more."""
         try:
+            self.ready()
             return run()
         except BaseException:
             self.release()
             raise
+
+    def read_and_start(self, run: Callable[[], T]) -> T:
+        """As `start`, and the inputs are read here and now."""
+        try:
+            self.read()
+        except BaseException:
+            self.release()
+            raise
+        return self.start(run)
 
     def release(self) -> None:
         """Nothing is needed any more."""
         block, self._block = self._block, None
         if block is not None:
             block.release()
-        outputs, self._outputs = self._outputs, {}
-        for region, _ in outputs.values():
+        held, self._held = self._held, []
+        for region in held:
             region.drop()
 
-    def _take_inputs(self, request: InferRequest, regions: Regions) -> None:
-        sources = []
-        total = 0
+    def _laid_out(self, regions: Regions) -> Iterator[_Source]:
+        """Each input of a region, and where it is to lie. ServerError for what can't be, before anything is read."""
+        start = 0
         for position, part in self._extension.inputs.items():
-            tensor = request.inputs[position]
-            sources.append((tensor, part, regions.find(part), total))
+            tensor = self._request.inputs[position]
+            yield _Source(tensor, part, regions.find(part), start)
             _check_size(tensor, part, self._model.name)
-            total += (part.byte_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+            start += _aligned(part.byte_size)
+
+    def _take_room(self) -> None:
+        """Memory for the inputs. A request whose body lies in the arena has that block as its lease already."""
+        total = self._sources[-1].start + _aligned(self._sources[-1].part.byte_size)
         if total > self._limits.input_bytes:
             raise invalid(
                 f"inputs of {total} bytes in shared memory exceed the maximum allowed {self._limits.input_bytes} "
                 "bytes. Use --http-max-body-size to increase the limit."
             )
-        view = self._room(request, total)
-        try:
-            for tensor, part, region, start in sources:
-                tensor.data = view[start : start + part.byte_size]
-                region.read(part, tensor.data)
-        except BaseException:
-            self.release()
-            raise
-
-    def _room(self, request: InferRequest, size: int) -> memoryview:
-        """Memory for the inputs. A request whose body lies in the arena has that block as its lease already."""
-        if size >= IN_ARENA and request.lease is None:
-            self._block = self._model.reserve(size, 0)
-        if self._block is None:
-            return memoryview(bytearray(size))
-        request.lease = self._block
-        return self._block.view
+        if total >= IN_ARENA and self._request.lease is None:
+            self._block = self._model.reserve(total, 0)
+        self._view = memoryview(bytearray(total)) if self._block is None else self._block.view
 
     def heavy(self, response: InferResponse) -> bool:
-        """Whether to change its outputs takes long."""
-        return any(len(output.data) > INLINE and output.name in self._extension.classes for output in response.outputs)
+        """Whether to `finish` it would hold up everybody else."""
+        return any(
+            len(output.data) > (SORT_INLINE if output.name in self._extension.classes else COPY_INLINE)
+            for output in response.outputs
+            if output.name in self._extension.classes or output.name in self._outputs
+        )
 
     def finish(self, response: InferResponse) -> None:
         """Classify outputs, write others to shared memory. ServerError where that can't be done."""
@@ -146,6 +191,10 @@ class Extended:
         return Tensor(output.name, output.datatype, output.shape, b"", output.parameters)
 
 
+def _aligned(size: int) -> int:
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
 def _check_size(tensor: Tensor, part: Part, model: str) -> None:
     """Refuse what the model would, before it is read."""
     if tensor.datatype == "BYTES":
@@ -162,11 +211,38 @@ def _check_size(tensor: Tensor, part: Part, model: str) -> None:
 
 
 def infer(extended: Extended, run: Callable[[], asyncio.Future[InferResponse]]) -> ExtendedAnswer:
-    """Run what `extended` was made of; raises as `run`, which starts it."""
+    """Run what `extended` was made of; raises as `run`, which starts it, unless large inputs are read before."""
     answer = ExtendedAnswer(loop=asyncio.get_running_loop())
-    answer.running = extended.start(run)
-    answer.running.add_done_callback(partial(_ran, extended, answer))
+    if extended.takes_long:
+        reading = answer.get_loop().run_in_executor(None, extended.read)
+        reading.add_done_callback(partial(_read, extended, answer, run))
+    else:
+        _follow(extended, answer, extended.read_and_start(run))
     return answer
+
+
+def _read(
+    extended: Extended,
+    answer: ExtendedAnswer,
+    run: Callable[[], asyncio.Future[InferResponse]],
+    reading: asyncio.Future[None],
+) -> None:
+    """The inputs are there, or can't be had; perhaps nobody waits any more."""
+    error = reading.exception()
+    if error is None and not answer.done():
+        try:
+            _follow(extended, answer, extended.start(run))
+            return
+        except Exception as failure:
+            error = failure
+    extended.release()
+    if error is not None and not answer.done():
+        answer.set_exception(error)
+
+
+def _follow(extended: Extended, answer: ExtendedAnswer, running: asyncio.Future[InferResponse]) -> None:
+    answer.running = running
+    running.add_done_callback(partial(_ran, extended, answer))
 
 
 def _ran(extended: Extended, answer: ExtendedAnswer, running: asyncio.Future[InferResponse]) -> None:
@@ -206,37 +282,3 @@ def _finished(extended: Extended, answer: ExtendedAnswer, response: InferRespons
     response.release()
     if error is not None and not answer.done():
         answer.set_exception(error)
-
-
-class ExtendedStream:
-    """A stream whose responses are what was asked for: the methods of `Stream` that its readers use."""
-
-    def __init__(self, stream: Stream, extended: Extended) -> None:
-        self._stream = stream
-        self._extended = extended
-
-    def listen(self, listener: Callable[[Item], None]) -> None:
-        """As `Stream.listen`."""
-        self._stream.listen(lambda item: listener(self._changed(item)))
-
-    def cancel(self) -> None:
-        """As `Stream.cancel`."""
-        self._stream.cancel()
-        self._extended.release()
-
-    def __aiter__(self) -> ExtendedStream:
-        return self
-
-    async def __anext__(self) -> Item:
-        return self._changed(await self._stream.__anext__())
-
-    def _changed(self, item: Item) -> Item:
-        response = item.response
-        try:
-            if response.error is None and not response.empty:
-                self._extended.finish(response)
-        except ServerError as error:
-            response.error, response.outputs = error, []
-        if item.final:
-            self._extended.release()
-        return item

@@ -68,6 +68,7 @@ class Instance(Dispatcher):
         self._services: Services = services or NoServices()
         self._limit: ExecutionLimit | None = None
         self.metadata: dict[str, Any] = {}
+        self.handlers: list[dict[str, str]] = []
         self._fork_servers = fork_servers
         self._has_probe = False
         self._clock = clock
@@ -148,6 +149,7 @@ class Instance(Dispatcher):
             said = await self._answer_of(messages.INITIALIZED, timeout)
             self._has_probe = said.get("is_ready") is True
             self.metadata = said.get("metadata") or {}
+            self.handlers = said.get("handlers") or []
             self._accepting = True
             if warm_up is not None:
                 await warm_up(self)

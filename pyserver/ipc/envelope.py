@@ -10,6 +10,10 @@ where its data are JSON text, with `datatype` and `shape`, or `nested` (true) wh
 `outputs`, the [{name, parameters}] that it asks for; `text` (true) where BYTES were JSON strings; `stream` (true) where
 it wants a stream; `typed` (true) where it came in gRPC's typed contents, and is to be answered so.
 
+A request to a custom handler has one input, the body of an HTTP request, and in its rest `handler` alone: `number` of
+the handler among the model's, `path` (values of placeholders), `query` (lists of values). Its answer has one output, the
+body, and in its rest `status` and `headers`.
+
 A response's: `model_name`, `model_version`, `parameters`, `headers`, `typed` as the request's, and `outputs`, an object
 for each output: `parameters`, and `json` (true) with `datatype` and `shape` where its data are JSON text.
 """

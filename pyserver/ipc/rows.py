@@ -33,9 +33,7 @@ def unpack_execute(message: bytes, start: int, stop: int) -> Tuple[int, List[Req
     _check(count, at + 4 * count - start, stop - start)
     layout = message[start + _EXECUTE.size : at]
     slots = struct.unpack_from("<%dI" % count, message, at)
-    return payload, [
-        (key + row, slot, layout, (offset + row * size, size), b"") for row, slot in enumerate(slots)
-    ]
+    return payload, [(key + row, slot, layout, (offset + row * size, size), b"") for row, slot in enumerate(slots)]
 
 
 def pack_answers(key: int, count: int, layout: bytes, offset: int, size: int) -> bytes:

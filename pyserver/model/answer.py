@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyserver.errors import ErrorCode, ServerError, internal
+from pyserver.observe.formats import single
 from pyserver.payload import Reply, Ticket
 from pyserver.types import InferResponse, Tensor
 
@@ -61,8 +62,10 @@ class Restored:
         self._reply.fail(error)
 
 
-def relay(future: asyncio.Future[InferResponse], reply: Reply) -> Ticket:
-    """Tell `reply` how `future` ends; cancelling the ticket cancels the future, of which it hears as well."""
+def relay(future: asyncio.Future[InferResponse], reply: Reply, request_id: str = "") -> Ticket:
+    """Tell `reply` how `future`, the answer to `request_id`, ends; cancelling the ticket cancels the future, of which
+    it hears as well.
+    """
 
     def settle(future: asyncio.Future[InferResponse]) -> None:
         if future.cancelled():
@@ -72,12 +75,12 @@ def relay(future: asyncio.Future[InferResponse], reply: Reply) -> Ticket:
         if error is None:
             reply.answer(future.result(), True)
         else:
-            reply.fail(error if isinstance(error, ServerError) else _bug(error))
+            reply.fail(error if isinstance(error, ServerError) else _bug(error, request_id))
 
     future.add_done_callback(settle)
     return future
 
 
-def _bug(error: BaseException) -> ServerError:
-    log.error("an inference request failed", exc_info=error)
+def _bug(error: BaseException, request_id: str) -> ServerError:
+    log.error("an inference request failed [%s]", single(request_id), exc_info=error)
     return internal("internal error: see the server's log")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyserver.errors import ServerError, invalid
-from pyserver.instance.spec import EXECUTION_LIMIT_PARAMETER, InstanceSpec
+from pyserver.instance.spec import InstanceSpec
 from pyserver.ipc.envelope import BACKEND
 from pyserver.model.runtime import Runtime, Runtimes, explained
-from pyserver.repository import devices
+from pyserver.repository import devices, parameters
 from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.instances import InstanceEntry
@@ -73,7 +72,7 @@ class Launch:
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
             silence=self._settings.model_load_timeout_secs,
             load_limit=self._settings.model_load_limit_secs,
-            execution_limit=_execution_limit(config, self._settings.max_execution_secs),
+            execution_limit=parameters.execution_limit(config, self._settings.max_execution_secs),
         )
 
     def _backend(self, model: str, name: str) -> Path:
@@ -85,21 +84,6 @@ class Launch:
             f"model '{model}': unable to find backend '{name}': expected {name}/model.py in a backend directory"
             f" (searched: {searched}; --backend-directory adds more)"
         )
-
-
-def _execution_limit(config: Any, default: float) -> float:
-    """Seconds that one execute may take, 0 for ever; ServerError (INVALID_ARG) for what is no such number."""
-    if EXECUTION_LIMIT_PARAMETER not in config.parameters:
-        return default
-    text = config.parameters[EXECUTION_LIMIT_PARAMETER].string_value
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < math.inf:
-        said = f"model '{config.name}': parameter {EXECUTION_LIMIT_PARAMETER} is '{text}'"
-        raise invalid(f"{said}, expected a number of seconds, 0 for no limit")
-    return seconds
 
 
 def _resources(threads: int, kind: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
+
+_made = itertools.count()
 
 DECOUPLED = "doesn't support models with decoupled transaction policy"
 
@@ -69,6 +72,7 @@ class Model:
         self.decoupled = bool(config.model_transaction_policy.decoupled)
         self.of_mlserver = bool(config.backend == BACKEND)
         self.load_seconds = 0.0
+        self.number = next(_made)  # the older a model the smaller
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.statistics: Statistics = StreamStatistics() if self.decoupled else Statistics()
@@ -105,6 +109,11 @@ class Model:
         return next((place.instance.metadata for place in self.supervisors if place.ready), {})
 
     @property
+    def handlers(self) -> list[dict[str, str]]:
+        """The REST routes (path, method) that an MLServer model answers itself; empty for others."""
+        return next((place.instance.handlers for place in self.supervisors if place.ready), [])
+
+    @property
     def whole(self) -> bool:
         """Whether all its instances live."""
         return all(supervisor.ready for supervisor in self.supervisors)
@@ -132,7 +141,7 @@ class Model:
         """As `infer`, the answer going to `reply`, perhaps before this returns. A ServerError raised is the answer."""
         rows = self._check(request)
         if self.cached is not None:
-            return relay(self.cached.infer(request, rows), reply)
+            return relay(self.cached.infer(request, rows), reply, request.id)
         return self._schedule(request, reply, rows)
 
     def _check(self, request: InferRequest) -> int:

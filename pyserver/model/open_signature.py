@@ -105,7 +105,7 @@ class OpenKey:
     """What requests to an MLServer model must have in common to share a batch.
 
     Names, datatypes, shapes but for rows, content types, requested outputs, parameters beside headers. One without
-    rows, with data that are no tensor, or that wants a stream runs alone.
+    rows, with data that are no tensor, or that wants a stream or a custom handler runs alone.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ ALONE = _Alone()
 def _said(rest: bytes) -> Hashable:
     said = orjson.loads(rest) if rest else {}
     inputs = said.get("inputs") or []
-    if said.get("stream") or any(own.get("json") for own in inputs):
+    if said.get("stream") or "handler" in said or any(own.get("json") for own in inputs):
         return ALONE
     types = [own.get("parameters", {}).get("content_type") for own in inputs]
     common = [said.get("parameters"), said.get("outputs"), said.get("text"), said.get("typed"), types]

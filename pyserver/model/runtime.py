@@ -15,13 +15,12 @@ from pyserver.environment.cache import default_folder
 from pyserver.environment.environments import Environments
 from pyserver.environment.interpreter import Facts
 from pyserver.environment.source import Source
-from pyserver.errors import ServerError, invalid
+from pyserver.errors import ServerError
 from pyserver.repository.folder import ModelFolder
+from pyserver.repository.parameters import INTERPRETER_PARAMETER, check_interpreter, text_of
 from pyserver.settings import Settings
 
 log = logging.getLogger(__name__)
-
-INTERPRETER_PARAMETER = "PYTHON_EXECUTABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Runtimes:
         """
         wanted = self._wanted(folder, config)
         if wanted is None:
-            return _plain(folder, _parameter(config, INTERPRETER_PARAMETER))
+            return _plain(folder, text_of(config, INTERPRETER_PARAMETER))
         try:
             found = await self._environments.get(wanted, lambda progress: report(f"{wanted}: {progress}"))
         except ServerError as error:
@@ -56,10 +55,10 @@ class Runtimes:
         return Runtime(found.interpreter, found.variables, found.facts)
 
     def _wanted(self, folder: ModelFolder, config: Any) -> Source | None:
-        if value := _parameter(config, source.PARAMETER):
+        if value := text_of(config, source.PARAMETER):
             return source.named(folder.name, folder.path, value)
         listed = source.beside(folder.path)
-        if listed is None or _parameter(config, INTERPRETER_PARAMETER):
+        if listed is None or text_of(config, INTERPRETER_PARAMETER):
             return None
         if not self._build and folder.of_mlserver:
             return None  # MLServer's folders list what their image installs
@@ -79,14 +78,9 @@ def explained(error: ServerError, runtime: Runtime) -> None:
         error.args = (error.message,)
 
 
-def _parameter(config: Any, name: str) -> str:
-    return str(config.parameters[name].string_value) if name in config.parameters else ""
-
-
 def _plain(folder: ModelFolder, named: str) -> Runtime:
     """The server's own interpreter, or one of which only the path is known."""
     if not named:
         return Runtime(sys.executable, os.environ)
-    if not os.access(named, os.X_OK):
-        raise invalid(f"model '{folder.name}': interpreter '{named}' is not an executable file")
+    check_interpreter(folder.name, named)
     return Runtime(named, variables.of_interpreter(Path(named), os.environ))

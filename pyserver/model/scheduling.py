@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from pyserver.errors import invalid
 from pyserver.ipc.envelope import BACKEND
 from pyserver.model.open_signature import OpenKey
 from pyserver.model.sequencing import make_controls, make_states, sequence_policy
+from pyserver.repository.parameters import ADAPTIVE_PARAMETER, RETRY_PARAMETER, switched_on
 from pyserver.scheduler.direct import DirectScheduler
 from pyserver.scheduler.dynamic import BatchKey, DynamicScheduler
 from pyserver.scheduler.ensemble import EnsembleScheduler
@@ -17,10 +17,6 @@ from pyserver.scheduler.queue import RequestQueue
 from pyserver.scheduler.scheduler import CallAt, Observer, Scheduler
 from pyserver.scheduler.sequence import SequenceScheduler
 from pyserver.types import Clock, InferRequest
-
-RETRY_PARAMETER = "RETRY_FAILED_BATCH"
-ADAPTIVE_PARAMETER = "ADAPTIVE_QUEUE_DELAY"
-_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def make_scheduler(
@@ -54,16 +50,6 @@ def make_scheduler(
         switched_on(config, RETRY_PARAMETER, not config.model_transaction_policy.decoupled),
     )
     return DynamicScheduler(name, queue, clock, call_at, observer, batch_policy, batch_key(config))
-
-
-def switched_on(config: Any, parameter: str, default: bool) -> bool:
-    """A model parameter that is true or false; ServerError (INVALID_ARG) for any other text."""
-    if parameter not in config.parameters:
-        return default
-    text = config.parameters[parameter].string_value
-    if text.lower() not in _WORDS:
-        raise invalid(f"model '{config.name}': parameter {parameter} is '{text}', expected true or false")
-    return _WORDS[text.lower()]
 
 
 def unless_said(limits: Limits) -> Priorities:

@@ -16,6 +16,7 @@ from pyserver.core import json as core_json
 from pyserver.errors import invalid
 from pyserver.ipc import envelope
 from pyserver.model.open_signature import Envelope, RawJson
+from pyserver.protocol import mlserver_problems
 from pyserver.protocol import mlserver_schema as schema
 from pyserver.types import Buffer, Lease, OpenRequest, RequestedOutput, Tensor
 
@@ -52,7 +53,10 @@ def decode(
         document = schema.mapping(core_json.loads(text, max_json_size), _BODY)
         reader = _Reader(document, view, length)
     except (core_json.JsonError, TypeError) as error:
-        reader = _Reader(schema.mapping(_loosely(text, error), _BODY), view, length)
+        reader = _read_loosely(_loosely(text, error), view, length)
+    except schema.SchemaError as error:
+        error.details = mlserver_problems.details(_loosely(text, error)) or error.details
+        raise
     if reader.at != len(body):
         raise invalid(
             f"unexpected additional input data for model '{model_name}': the body has {len(body) - length} bytes after"
@@ -88,6 +92,15 @@ def _loosely(text: memoryview, error: Exception) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as failure:
         raise schema.bad_json(failure.pos, failure.msg.partition(": line")[0]) from None
+
+
+def _read_loosely(document: Any, body: memoryview, at: int) -> _Reader:
+    """As `_Reader`, which is told all that is wrong."""
+    try:
+        return _Reader(schema.mapping(document, _BODY), body, at)
+    except schema.SchemaError as error:
+        error.details = mlserver_problems.details(document) or error.details
+        raise
 
 
 class _Reader:

@@ -18,7 +18,7 @@ _LONGEST = 200
 
 
 class SchemaError(ServerError):
-    """A request that is no V2 request: `detail` says where and why."""
+    """A request that is no V2 request: `detail` says where and why, `details` what else is wrong with it."""
 
     def __init__(self, kind: str, place: list[str | int], message: str, got: Any, **context: Any) -> None:
         super().__init__(ErrorCode.INVALID_ARG, f"{'.'.join(map(str, place))}: {message}")
@@ -26,10 +26,11 @@ class SchemaError(ServerError):
         self.detail: dict[str, Any] = {"type": kind, "loc": place, "msg": message, "input": _shown(got)}
         if context:
             self.detail["ctx"] = context
+        self.details = [self.detail]
 
     def body(self) -> bytes:
         """The JSON of the answer."""
-        return orjson.dumps({"detail": [self.detail]}, default=str)
+        return orjson.dumps({"detail": self.details}, default=str)
 
 
 def _shown(value: Any) -> Any:

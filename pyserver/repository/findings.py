@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pyserver.errors import ServerError
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import config as configs
-from pyserver.repository import files, pbtxt, validate, versions
+from pyserver.repository import files, parameters, pbtxt, validate, versions
 from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.normalise import normalise
@@ -20,7 +20,6 @@ _PLACE = re.compile(r"\Afailed to read text proto from .*?:(\d+):(\d+): ", re.DO
 _FIELD = re.compile(r'\w+\s*:\s*("[^"\n]*"|[^\s{}\[\],;]+)\s*[,;]?')
 _QUOTED = re.compile(r"'([^'\n]+)'")
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+|\b(?:input|output|dims|backend|platform|count|gpus)\b")
-_OWN_INTERPRETER = ("EXECUTION_ENV_PATH", "PYTHON_EXECUTABLE")
 _MOST = 100
 
 _ADVICE = (
@@ -77,6 +76,7 @@ def look_at(folder: ModelFolder, backends: Sequence[Path] = (), config_name: str
     sources = list(_sources(config, folder, available))
     completes = any("auto_complete_config" in source for _, source in sources)
     problems = [*validate.problems(config, settings_only=completes), *_missing(config, folder, available, backends)]
+    problems += parameters.problems(config, folder.path)
     found += [_finding(where, problem, text) for problem in problems]
     for file, source in sources:
         found += _compiled(file, source, config)
@@ -152,7 +152,7 @@ def _sources(config: Any, folder: ModelFolder, available: Iterable[int]) -> Iter
 
 def _compiled(path: Path, source: str, config: Any) -> Iterator[Finding]:
     """Whether it is Python with the class in it; a model with an interpreter of its own may speak another Python."""
-    if any(name in config.parameters for name in _OWN_INTERPRETER):
+    if any(name in config.parameters for name in parameters.OWN_INTERPRETER):
         return
     try:
         tree = ast.parse(source)

@@ -18,6 +18,7 @@ class HttpSettings:
     http_port: int = flag(8000, "port; 0 for a free one", GROUP, "PORT")
     reuse_http_port: bool = flag(False, "share the port with other servers (SO_REUSEPORT)", GROUP)
     http_cors: str = flag("", "who may ask from a browser: JSON, the keys of MLServer's cors_settings", GROUP, "JSON")
+    http_compression: bool = flag(True, "compress answers for clients that can", GROUP)
     http_restricted_api: tuple[str, ...] = flag(
         (),
         "answer these kinds of requests only with this header; may be given several times",

@@ -63,14 +63,16 @@ def test_our_own_variables_lie_between_options_and_settings(tmp_path: Path, monk
 def test_what_can_be_seen_of_the_server(tmp_path: Path) -> None:
     write_settings(
         tmp_path, "settings.json", debug=True, use_structured_logging=True, tracing_server="collector:4317",
-        logging_settings="log.ini", cors_settings={"allow_origins": ["https://a"]},
+        gzip_enabled=False, cors_settings={"allow_origins": ["https://a"]},
     )  # fmt: skip
     found, notes = start.settings_of(tmp_path, ())
     assert (found.log_verbose, found.access_log, found.log_format) == (1, True, "json")
+    assert (found.http_compression, found.grpc_engine) == (False, "grpcio")
+    assert start.settings_of(tmp_path, ("--grpc-engine=auto",))[0].grpc_engine == "auto"
     assert found.trace_config == (
         "mode=opentelemetry", "level=TIMESTAMPS", "rate=1", "opentelemetry,url=http://collector:4318/v1/traces",
     )  # fmt: skip
-    assert "'logging_settings' has no effect" in notes[0]
+    assert notes == []
     assert cors.parse(found.http_cors) == cors.Cors(("https://a",))
 
 

@@ -98,5 +98,6 @@ def test_a_folder_of_ones_own_goes_before_the_bundled_and_an_unknown_one_is_told
     assert "ImportError: second" in ask(server, "POST", "/v2/repository/models/broken/load").error
     refused = ask(server, "POST", "/v2/repository/models/unknown/load").error
     assert "unable to find backend 'nowhere': expected nowhere/model.py in a backend directory" in refused
-    assert str(first) in refused
+    assert "(searched: first, second, backends;" in refused, "folders are for the log alone"
+    server.wait_log(f"searched: {first}")
     assert "--backend-directory adds more" in index(server)["unknown", "1"]["reason"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,29 @@ def test_a_large_one_is_sorted_beside_the_loop(classifying: ServerProcess) -> No
         wanted = triton_http.InferRequestedOutput("OUT", class_count=2)
         result = client.infer("plain", [one_input("IN", values, "INT32")], outputs=[wanted])
     assert result.as_numpy("OUT").tolist() == [b"399999:399999", b"399998:399998"]
+
+
+def test_in_a_stream_large_ones_keep_their_place(classifying: ServerProcess) -> None:
+    """Large and small in turns: those that are sorted in a thread hold up nobody else, and mix nothing up."""
+    heard: queue.Queue[Any] = queue.Queue()
+    sizes = {"large": 400_000, "small": 5}
+    with triton_grpc.InferenceServerClient(classifying.grpc) as client:
+        client.start_stream(lambda result, error: heard.put(error or result))
+        for turn in range(6):
+            for name, size in sizes.items():
+                values = np.roll(np.arange(size, dtype=np.int32), turn)
+                given, wanted = (
+                    triton_grpc.InferInput("IN", [size], "INT32"),
+                    triton_grpc.InferRequestedOutput("OUT", 1),
+                )
+                given.set_data_from_numpy(values)
+                client.async_stream_infer("plain", [given], outputs=[wanted], request_id=f"{name} {turn}")
+        answers = {result.get_response().id: result for result in (heard.get(timeout=10) for _ in range(12))}
+        client.stop_stream()
+    for name, size in sizes.items():
+        for turn in range(6):
+            place = (size - 1 + turn) % size
+            assert answers[f"{name} {turn}"].as_numpy("OUT").tolist() == [f"{size - 1}:{place}".encode()]
 
 
 def test_what_is_refused(classifying: ServerProcess) -> None:

@@ -22,15 +22,15 @@ pytestmark = [pytest.mark.ours, pytest.mark.heavy, pytest.mark.timeout(300)]
 CONNECTIONS = 10_000
 MOST_BYTES = 20 * 1024
 MOST_SLOWDOWN = 1.5
-SAMPLES = 1500
+SAMPLES, ROUNDS = 1500, 6
 BODY = json.dumps({"inputs": [tensor(name, "FP32", [4], [1, 2, 3, 4]) for name in ("INPUT0", "INPUT1")]}).encode()
 
 
-@pytest.fixture(scope="module")
-def lonely(make_server: Serve) -> Iterator[ServerProcess]:
+@pytest.fixture
+def two(serve: Serve) -> tuple[ServerProcess, ServerProcess]:
+    """Alike; what else the machine does is the same for both, when they are asked in turns."""
     options = ("--model-control-mode=explicit", "--load-model=add_sub", "--http-max-connections=12000")
-    with make_server(MODELS, options=options) as running:
-        yield running
+    return serve(MODELS, options=options), serve(MODELS, options=options)
 
 
 @pytest.fixture
@@ -57,11 +57,12 @@ def p99(server: ServerProcess) -> float:
 
 
 @pytest.mark.usefixtures("many_files")
-def test_ten_thousand(lonely: ServerProcess) -> None:
-    host, _, port = lonely.http.rpartition(":")
-    p99(lonely)
-    alone = min(p99(lonely) for _ in range(3))
-    before = proc.rss_bytes(lonely.pid)
+def test_ten_thousand(two: tuple[ServerProcess, ServerProcess]) -> None:
+    crowded, lonely = two
+    host, _, port = crowded.http.rpartition(":")
+    for server in two:
+        p99(server)
+    before = proc.rss_bytes(crowded.pid)
     idle = []
     try:
         for number in range(CONNECTIONS):
@@ -70,19 +71,19 @@ def test_ten_thousand(lonely: ServerProcess) -> None:
             if number % 2:  # half of them have asked something
                 made.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
                 assert made.recv(1000).startswith(b"HTTP/1.1 200")
-        lonely.wait_until(lambda: proc.descriptors(lonely.pid) > CONNECTIONS, 20, "to have them all")
-        cost = (proc.rss_bytes(lonely.pid) - before) / CONNECTIONS
-        among = min(p99(lonely) for _ in range(3))
+        crowded.wait_until(lambda: proc.descriptors(crowded.pid) > CONNECTIONS, 20, "to have them all")
+        cost = (proc.rss_bytes(crowded.pid) - before) / CONNECTIONS
+        alone, among = map(min, zip(*((p99(lonely), p99(crowded)) for _ in range(ROUNDS)), strict=True))
         print(f"{cost:.0f} bytes a connection; p99 {1e3 * alone:.2f} ms alone, {1e3 * among:.2f} ms among them")
         assert cost <= MOST_BYTES
         assert among <= MOST_SLOWDOWN * alone
         # Beyond the limit there is an answer, and room again when others go.
-        more = [Raw(lonely) for _ in range(2010)]
+        more = [Raw(crowded) for _ in range(2010)]
         assert more[-1].answer()[0] == 503
         for raw in more:
             raw.socket.close()
     finally:
         for each in idle:
             each.close()
-    lonely.wait_until(lambda: proc.descriptors(lonely.pid) < 200, 30, "to forget them")
-    p99(lonely)
+    crowded.wait_until(lambda: proc.descriptors(crowded.pid) < 200, 30, "to forget them")
+    p99(crowded)

@@ -88,7 +88,7 @@ def test_configuration_and_files_over_grpc(serve: Serve, tmp_path: Path, nothing
 
 def test_what_grpc_may_not_send(serve: Serve, tmp_path: Path, nothing_left_behind: Path) -> None:
     (tmp_path / "empty").mkdir()
-    server = serve(tmp_path / "empty", options=(*EXPLICIT, "--http-max-body-size", "1000"))
+    server = serve(tmp_path / "empty", options=(*EXPLICIT, "--max-load-size", "1000"))
     parameter = pb.ModelRepositoryParameter
     good = {"config": parameter(string_param=CONFIG)}
     model = {"file:1/model.py": parameter(bytes_param=CONSTANT.format(value=3).encode())}

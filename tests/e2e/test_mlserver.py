@@ -266,9 +266,21 @@ def test_a_request_that_is_none_is_422(
 ) -> None:
     answer = infer_json(served, "echo", request_)
     assert answer.status == 422
-    (detail,) = answer.json["detail"]
+    detail, *_ = answer.json["detail"]
     assert (detail["type"], detail["loc"]) == (kind, place)
     assert detail["msg"].startswith(message)
+
+
+def test_all_that_is_wrong_is_told(served: ServerProcess) -> None:
+    wrong = {"id": 5, "inputs": [{"name": "x"}, {**tensor("y", "FP33", [1], None), "shape": ["a"]}], "outputs": [{}]}
+    answer = infer_json(served, "echo", wrong)
+    assert answer.status == 422
+    assert [(detail["type"], ".".join(map(str, detail["loc"]))) for detail in answer.json["detail"]] == [
+        ("string_type", "body.id"),
+        ("missing", "body.inputs.0.shape"), ("missing", "body.inputs.0.datatype"), ("missing", "body.inputs.0.data"),
+        ("int_type", "body.inputs.1.shape.0"), ("enum", "body.inputs.1.datatype"),
+        ("missing", "body.outputs.0.name"),
+    ]  # fmt: skip
 
 
 def test_bad_json_is_422(served: ServerProcess) -> None:

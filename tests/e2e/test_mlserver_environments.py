@@ -36,6 +36,28 @@ def test_our_names_stand_in_where_there_is_no_mlserver(serve: Serve, tmp_path: P
     assert answer.json["outputs"][1]["data"] == [4.0]
 
 
+HANDLED = """
+import pydantic
+from fastapi import Depends, Header, Query
+from mlserver import MLModel
+from mlserver.handlers import custom_handler
+
+
+class Body(pydantic.BaseModel):
+    n: int
+
+
+def scaled(scale: float = Query()) -> float:
+    return scale
+
+
+class Handled(MLModel):
+    @custom_handler(rest_path="/handled/{number}")
+    async def handled(self, body: Body, number: int, x_who: str = Header(), scale: float = Depends(scaled)) -> dict:
+        return {"n": body.n, "number": number, "scale": scale, "who": x_who}
+"""
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Path) -> None:
@@ -43,6 +65,7 @@ def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Pat
     for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams"):
         write_runtime(tmp_path, name.lower(), f"runtimes.{name}", environment=python)
     write_runtime(tmp_path, "whose", "models.Whose", source=WHOSE, environment=python)
+    write_runtime(tmp_path, "handled", "models.Handled", source=HANDLED, environment=python)
     server = serve(tmp_path)
     whose = infer_json(server, "whose", {"inputs": [tensor("x", "FP32", [1], [2])]})
     assert "site-packages/mlserver" in whose.json["outputs"][0]["data"][0]
@@ -61,6 +84,9 @@ def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Pat
     assert ask(server, "POST", "/v2/models/streams/infer_stream", body).body.count(b"data: ") == 2
     echoed = infer_json(server, "echo", {"inputs": [tensor("x", "BYTES", [1], "bare")]})
     assert echoed.json["outputs"][0]["data"] == "bare"
+    answer = ask(server, "POST", "/handled/7?scale=2", b'{"n": 5}', {"X-Who": "me"})
+    assert answer.json == {"n": 5, "number": 7, "scale": 2.0, "who": "me"}
+    assert ask(server, "POST", "/handled/7", b'{"n": 5}', {"X-Who": "me"}).status == 422
 
 
 OLDEST = sorted(interpreters())[0]

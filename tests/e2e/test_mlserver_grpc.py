@@ -152,6 +152,21 @@ def test_a_stream_of_plain_responses(client: Client) -> None:
     assert caught.value.details() == "enough"
 
 
+@pytest.mark.parametrize("size", [12, 15])
+def test_a_stream_that_is_refused_ends_with_the_status(client: Client, size: int) -> None:
+    raw = client.channel.stream_stream(
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    request = asked("streams", "FP32", [4])
+    request.raw_input_contents.append(b"\0" * size)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(raw(iter([request]), timeout=20))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"{size} bytes, expected 16" in str(caught.value.details())
+
+
 def test_tritons_client(client: Client) -> None:
     address = client.channel._channel.target().decode()  # type: ignore[attr-defined]
     made = triton_grpc.InferInput("x", [2, 1], "FP32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -262,6 +263,30 @@ def test_in_a_stream(server: ServerProcess, memory: Shared) -> None:
         client.unregister_system_shared_memory("stream")
     assert any("Unable to find shared memory region: 'nope'" in str(answer) for answer in answers)
     assert np.array_equal(contents(memory, 64), one + two)
+
+
+def test_much_in_a_stream(server: ServerProcess) -> None:
+    """Large inputs are read, and large outputs written, beside the loop; what can't be read is said in its place."""
+    values = np.arange(BIG, dtype=np.float32).reshape(1, BIG)
+    heard: queue.Queue[Any] = queue.Queue()
+    with shared(2 * values.nbytes) as memory, triton_grpc.InferenceServerClient(server.grpc) as client:
+        shm.set_shared_memory_region(memory.handle, [values])
+        client.register_system_shared_memory("much", memory.key, 2 * values.nbytes)
+        given = triton_grpc.InferInput("FP32", [1, BIG], "FP32")
+        given.set_shared_memory("much", values.nbytes)
+        output = triton_grpc.InferRequestedOutput("FP32_OUT")
+        output.set_shared_memory("much", values.nbytes, values.nbytes)
+        client.start_stream(lambda result, error: heard.put(error or result))
+        for _ in range(3):
+            client.async_stream_infer("identity", [given], outputs=[output])
+            assert heard.get(timeout=10).get_output("FP32_OUT").shape == [1, BIG]
+        assert np.array_equal(shm.get_contents_as_numpy(memory.handle, np.float32, values.shape, values.nbytes), values)
+        os.truncate(memory.path(), values.nbytes // 2)
+        client.async_stream_infer("identity", [given], request_id="shrunk")
+        assert "has shrunk since it was registered" in str(heard.get(timeout=10))
+        client.stop_stream()
+        os.truncate(memory.path(), 2 * values.nbytes)
+        client.unregister_system_shared_memory("much")
 
 
 @pytest.mark.ours

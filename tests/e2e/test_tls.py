@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
+import shlex
+import shutil
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
+from pyserver.cli.infer import command
 from tests.conftest import Serve
 from tests.support.certificates import Certificates
+from tests.support.clients import tensor
 from tests.support.repositories import MODELS
 from tools.process import ServerProcess
 
@@ -69,6 +75,22 @@ def body_of(data: bytes) -> tuple[bytes, str]:
 @pytest.fixture
 def trusted(secure: tuple[Any, bool], files: Certificates) -> ssl.SSLContext:
     return trust(files, files.client if secure[1] else None)
+
+
+def test_what_it_says_at_start(secure: tuple[Any, bool], files: Certificates) -> None:
+    """The address with its protocol, and a command that works: with a certificate of one's own where one is needed."""
+    server, mutual = secure
+    command = server.wait_log("try: curl").partition("try: ")[2]
+    assert " https://" in command
+    if mutual:
+        cert, key = map(str, files.client)
+        command = command.replace("CLIENT.pem", cert).replace("CLIENT-KEY.pem", key)
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("no curl here")
+    done = subprocess.run([*shlex.split(command), "-s", "-f"], capture_output=True, timeout=20)
+    assert done.returncode == 0, (command, done)
+    assert json.loads(done.stdout)["name"] == "identity"
 
 
 def test_rest(secure: tuple[Any, bool], trusted: ssl.SSLContext) -> None:
@@ -168,3 +190,31 @@ def test_bad_files_are_named_at_start(make_server: Serve, files: Certificates, p
     assert server.process.returncode == 1
     line = server.wait_log("failed to start ")
     assert f"'{other}' is not that of the certificate '{files.cert}'" in line
+
+
+def test_infer_without_a_look_at_the_certificate(secure: tuple[Any, bool], tmp_path: Path) -> None:
+    server, mutual = secure
+    if mutual:
+        pytest.skip("pyserver infer has no certificate of its own to show")
+    given, made = tmp_path / "in", tmp_path / "out"
+    document = {"inputs": [tensor("INT32", "INT32", [1, 2], [1, 2])], "outputs": [{"name": "INT32_OUT"}]}
+    given.write_text(json.dumps(document))
+    for transport, url in (("grpc", server.grpc), ("rest", server.http)):
+        arguments = [
+            "-u",
+            url,
+            "-m",
+            "identity",
+            "-i",
+            str(given),
+            "-o",
+            str(made),
+            "-t",
+            transport,
+            "--use-ssl",
+            "-r",
+            "0",
+        ]
+        assert command.main(arguments) != 0, "the certificate is of an authority that nobody knows"
+        assert command.main([*arguments, "--insecure"]) == 0, made.read_text()
+        assert json.loads(made.read_text())["outputs"][0]["data"] == [1, 2]

@@ -62,7 +62,7 @@ def test_a_browsers_fetch(server: ServerProcess, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert [status for status, _, _ in said["answers"]] == [200, 200, 200, 200, 400, 404]
-    assert [kind for _, kind, _ in said["answers"]] == [None, *["application/json"] * 5]
+    assert [kind for _, kind, _ in said["answers"]] == ["application/json"] * 6
     for _, _, body in said["answers"][2:4]:
         assert json.loads(body)["outputs"][0]["data"] == [2, 4, 6, 8]
     assert said["sums"] == [2, 4, 6, 8]

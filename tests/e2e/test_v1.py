@@ -164,6 +164,7 @@ def test_what_is_refused(server: ServerProcess, model: str, body: Any, status: i
 def test_explain(server: ServerProcess) -> None:
     answer = ask(server, "POST", "/v1/models/add_sub:explain", b'{"instances": [1]}')
     assert (answer.status, answer.error) == (501, "model 'add_sub' does not implement explain")
+    assert ask(server, "POST", "/v1/models/batching:explain", b'{"instances": [[1]]}').status == 501
     assert ask(server, "POST", "/v1/models/nope:explain").status == 404
     assert ask(server, "GET", "/v1/models/add_sub:predict").status == 405
 

@@ -348,7 +348,10 @@ def test_one_record_where_it_says_all(start: Start, answer: str, count: int, kin
         ("[pb_utils.Tensor('O', rows[0].astype('O'))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
         ("[pb_utils.Tensor('O', np.zeros(row))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
         ("[pb_utils.Tensor('O', np.zeros(4096))]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
-        ("[pb_utils.Tensor('O', rows[0]), pb_utils.Tensor('P', rows[0])]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
+        (
+            "[pb_utils.Tensor('O', rows[0]), pb_utils.Tensor('P', rows[0])]",
+            [messages.RESPONSE] * 3 + [messages.EXECUTED],
+        ),
         ("[pb_utils.Tensor('O', rows[0])][:row]", [messages.RESPONSE] * 3 + [messages.EXECUTED]),
     ],
     ids=["alike", "strings", "other shapes", "large", "two outputs", "without outputs"],

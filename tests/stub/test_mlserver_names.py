@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -271,3 +273,54 @@ def test_metrics_count_only_in_a_model() -> None:
 
     with model_context(Settings()):
         log(seen=1)
+
+
+def test_a_cache_forgets_the_oldest() -> None:
+    from mlserver.cache import LocalCache
+
+    async def walk() -> list[Any]:
+        cache = LocalCache(size=2)
+        for key in ("a", "b", "a", "c"):
+            await cache.insert(key, key.upper())
+        return [await cache.lookup("a"), await cache.lookup("b"), await cache.lookup("c"), await cache.size()]
+
+    assert asyncio.run(walk()) == ["A", "", "C", 2]
+
+
+def test_raw_contents_there_and_back() -> None:
+    from mlserver.raw import extract_raw, inject_raw, pack, unpack
+    from mlserver.types import RequestInput
+
+    numbers = RequestInput(name="n", shape=[2], datatype="INT16", data=[1, -2])
+    texts = RequestInput(name="t", shape=[2], datatype="BYTES", data=[b"ab", b""])
+    assert (pack(numbers), pack(texts)) == (b"\x01\x00\xfe\xff", b"\x02\0\0\0ab\0\0\0\0")
+    assert unpack(texts, pack(texts)) == [b"ab", b""]
+    elements, raw = extract_raw([numbers, texts])
+    assert [list(found.data) for found in elements] == [[], []]
+    assert [list(found.data) for found in inject_raw(elements, raw)] == [[1, -2], [b"ab", b""]]
+
+
+def test_models_that_a_model_loads_itself() -> None:
+    from mlserver import MLModel, ModelSettings
+    from mlserver.batching import load_batching
+    from mlserver.errors import ModelNotFound
+    from mlserver.registry import MultiModelRegistry
+
+    async def walk() -> None:
+        registry = MultiModelRegistry()
+        model = await registry.load(ModelSettings(name="m", implementation=MLModel))
+        assert (await load_batching(model)) is (await registry.get_model("m"))
+        assert (model.ready, await registry.get_models()) == (True, [model])
+        await registry.unload("m")
+        with pytest.raises(ModelNotFound, match="Model m not found"):
+            await registry.get_model("m")
+
+    asyncio.run(walk())
+
+
+def test_hashes_of_environments(tmp_path: Path) -> None:
+    from mlserver import env
+
+    (tmp_path / "file").write_bytes(b"abc")
+    both = asyncio.run(env.compute_hash_of_file(str(tmp_path / "file"))), asyncio.run(env.compute_hash_of_string("abc"))
+    assert both[0] == both[1] == hashlib.sha256(b"abc").hexdigest()

@@ -12,6 +12,7 @@ import logging
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from pyserver.errors import ErrorCode, ServerError, internal, unavailable
@@ -191,17 +192,17 @@ class Call:
             self.ticket = None if self.over else ticket
         elif isinstance(ticket, Future):
             self.ticket = ticket
-            ticket.add_done_callback(self._settle)
+            ticket.add_done_callback(partial(self._settle, str(getattr(request, "id", ""))))
         else:
             self.answer(ticket, True)
 
-    def _settle(self, future: Future[Any]) -> None:
+    def _settle(self, request_id: str, future: Future[Any]) -> None:
         if future.cancelled():
             self.fail(ServerError(ErrorCode.CANCELLED, "the request was cancelled"))
             return
         error = future.exception()
         if error is not None:
-            self.fail(explain(error, self.method.path))
+            self.fail(explain(error, self.method.path, request_id))
         else:
             self.answer(future.result(), True)
 

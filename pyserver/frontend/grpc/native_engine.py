@@ -23,6 +23,9 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
 * `close` sends GOAWAY, ends what runs with UNAVAILABLE, and drops even answers that `respond` has taken but the
   network has not; nothing sends GOAWAY and waits. So `drain` refuses what is new by status, waits until all is answered
   and the kernel has nothing outgoing on the port, and only then closes.
+* Calls of one connection are limited (`max_concurrent_streams`), connections are not: it accepts them in Rust, shows
+  none of them, and has no option for it. Each costs a descriptor, so `ulimit -n` ends it; what calls may wait for is
+  bounded by the models' queues. grpc-core knows no such limit either.
 * No TLS, no connection age, no response compression: `unserved` names what was asked for of these. Limits on a
   client's pings are taken and not enforced.
 """

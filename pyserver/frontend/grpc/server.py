@@ -59,7 +59,7 @@ class GrpcServer:
         methods = [method._replace(heed=heeding.of(method.path)) for method in methods]
         infer = service.infer_stream(self._data_plane)
         infer = infer._replace(heed=heeding.of(infer.path))
-        streams = [model_stream_infer(infer.path, infer, bridge), health.watch(self._data_plane, bridge)]
+        streams = [model_stream_infer(infer.path, infer, bridge, self._access), health.watch(self._data_plane, bridge)]
         streams += reflection.methods()
         streams = [stream._replace(heed=heeding.of(stream.path)) for stream in streams]
         engine = choose(self._choice, self._options, bridge, exposed=not is_loopback(self.address))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyserver.errors import ServerError
 from pyserver.frontend.grpc.engine import Metadata, Method
+from pyserver.frontend.grpc.stream import RefusedError
 from pyserver.model.open_signature import enclose
 from pyserver.protocol import grpc_infer, mlserver_headers, mlserver_response
 from pyserver.protocol import grpc_messages as messages
@@ -72,9 +73,20 @@ def infer_stream(data: DataPlane) -> Method:
 
     def run(request: InferRequest) -> Any:
         tell(request, data, stream=True)
-        return data.infer_stream(request)
+        try:
+            return data.infer_stream(request)
+        except ServerError as error:
+            raise refusal(error, request.model_name, request.model_version) from None
 
-    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run, submit=None)
+    def refusal(error: ServerError, name: str, version: str) -> ServerError:
+        return RefusedError(error) if data.of_mlserver(name, version) else error
+
+    def blame(error: ServerError) -> Any:
+        if isinstance(error, grpc_infer.BadRequestError):
+            raise refusal(error, error.model_name, error.model_version) from None
+        raise error
+
+    return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run, submit=None, blame=blame)
 
 
 def tell(request: InferRequest, data: DataPlane, stream: bool = False) -> None:

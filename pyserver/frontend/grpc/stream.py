@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyserver.errors import ServerError
+from pyserver.errors import ErrorCode, ServerError
+from pyserver.frontend.access import AccessLog
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
 from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded
 from pyserver.protocol import grpc_infer, status
@@ -18,13 +20,25 @@ WINDOW = 256
 """Requests that one stream may have accepted and not yet answered. Beyond, it isn't read until its client reads."""
 
 
-def model_stream_infer(path: str, infer: Method, bridge: Bridge) -> StreamMethod:
-    """The streaming twin of `infer`, the method of ModelInfer whose `run` gives a stream of responses."""
+def model_stream_infer(path: str, infer: Method, bridge: Bridge, access: AccessLog | None = None) -> StreamMethod:
+    """The streaming twin of `infer`, the method of ModelInfer whose `run` gives a stream of responses.
+
+    `access` gets a line for each request.
+    """
+    access = access or AccessLog()
 
     async def serve(stream: Stream) -> None:
-        await _Session(stream, infer, bridge).serve()
+        await _Session(stream, infer, bridge, access).serve()
 
     return StreamMethod(path, serve)
+
+
+class RefusedError(ServerError):
+    """A request to an MLServer model is refused: its responses have no room for an error, so the stream ends."""
+
+    def __init__(self, why: ServerError) -> None:
+        super().__init__(why.code, why.message, why.retry_after)
+        self.status = why.status
 
 
 class _Message(NamedTuple):
@@ -42,8 +56,9 @@ class _Message(NamedTuple):
 class _Session:
     """One stream. Read in a task of its own, so that answers go out while the client says nothing."""
 
-    def __init__(self, stream: Stream, infer: Method, bridge: Bridge) -> None:
+    def __init__(self, stream: Stream, infer: Method, bridge: Bridge, access: AccessLog) -> None:
         self._stream = stream
+        self._access = access
         self._bridge = bridge
         self._method = infer._replace(encode=grpc_infer.encode_stream_item)
         self._heed = infer.heed
@@ -65,6 +80,7 @@ class _Session:
             reader.cancel()
             for ask in self._open:
                 ask.gone = True
+                self._say(ask, status.GRPC[ErrorCode.CANCELLED])
                 self._bridge.put(ask)
             self._bridge.wake()
             while not self._ready.empty():
@@ -119,19 +135,30 @@ class _Session:
     def _heard(self, heard: _Heard) -> None:
         ask, item = heard
         message = self._refusal(ask) if item is None else self._message(ask, *item)
-        if message.final:
+        if message.final and ask in self._open:
             self._open.discard(ask)
+            if not self._over:
+                self._say(ask, 0 if ask.error is None else status.grpc_code(ask.error))
         if self._over:
             self._done_with(message)
         else:
             self._ready.put_nowait(message)
 
+    def _say(self, ask: _Ask, code: int) -> None:
+        """The access log's line of a request: what its responses hold, and the code of the last error among them."""
+        if self._access.on:
+            seconds = time.monotonic() - ask.began
+            self._access.line("-", "grpc", "POST", self._method.path, code, ask.size, seconds, ask.id)
+
     def _refusal(self, ask: _Ask) -> _Message:
         assert ask.error is not None
+        if isinstance(ask.error, RefusedError):
+            return _Message(b"", ask.error, None, True)
         return _Message(grpc_infer.encode_stream_error(ask.error, ask.id), None, None, True)
 
     def _message(self, ask: _Ask, response: InferResponse, final: bool) -> _Message:
         error, data = response.error, b""
+        ask.size += sum(len(output.data) for output in response.outputs)
         if error is None and not (response.empty and not ask.empty_final):
             try:
                 data = encoded(self._method, (response, final), MAX_MESSAGE)
@@ -139,6 +166,7 @@ class _Session:
                 error = failure
         if error is None:
             return _Message(data, None, response, final)
+        ask.error = error
         if self._aborts or _of_mlserver(ask.stream):
             return _Message(b"", error, response, final)
         model = (response.model_name, response.model_version)
@@ -154,7 +182,7 @@ def _of_mlserver(stream: Any) -> bool:
 class _Ask(Call):
     """One request of a session."""
 
-    __slots__ = ("empty_final", "error", "home", "id", "stream")
+    __slots__ = ("began", "empty_final", "error", "home", "id", "size", "stream")
 
     def __init__(self, method: Method, message: bytes, home: Crossing[_Heard]) -> None:
         super().__init__(method, message)
@@ -162,6 +190,8 @@ class _Ask(Call):
         self.id = request.id if isinstance(request, InferRequest | grpc_infer.BadRequestError) else ""
         self.empty_final = isinstance(request, InferRequest) and request.empty_final
         self.home = home
+        self.began = time.monotonic()
+        self.size = 0
         self.error: ServerError | None = None
         self.stream: streams.Stream | None = None
 

@@ -10,6 +10,7 @@ from tornado.routing import Matcher, Rule
 from tornado.web import Application, RequestHandler
 
 from pyserver.frontend.rest import (
+    custom,
     docs,
     generate,
     infer_handler,
@@ -87,7 +88,8 @@ class Exact(Matcher):
 class RestApplication(Application):
     """The routes, over the two planes, which clients see below `root_path`.
 
-    `closing` turns true when the server takes its leave of its clients. `restrictions` are the APIs that need a header,
+    `closing` turns true when the server takes its leave of its clients; `compresses` says whether those who accept it
+    get compressed answers. `restrictions` are the APIs that need a header,
     `forwarding` says which headers models get.
     """
 
@@ -109,7 +111,9 @@ class RestApplication(Application):
         self.restrictions = restrictions or Restrictions({})
         self.forwarding = forwarding
         self.closing = False
+        self.compresses = True
         rules = [Rule(Exact(pattern), handler) for pattern, handler in ROUTES]
+        rules.append(Rule(custom.Matches(data_plane), custom.Custom))
         super().__init__(rules, default_handler_class=NotFound, log_function=no_line)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from pyserver.errors import ServerError, not_found
-from pyserver.extension.infer import ExtendedStream
+from pyserver.extension.stream import ExtendedStream
 from pyserver.frontend.rest import mlserver
 from pyserver.frontend.rest.infer_handler import Infer
 from pyserver.model.stream import Stream

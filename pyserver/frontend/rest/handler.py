@@ -113,6 +113,10 @@ class Handler(RequestHandler):
         sent = connection.head.texts() if isinstance(connection, Exchange) else self.request.headers.get_all()
         return forwarding.parameters(sent)
 
+    def accepted(self) -> str | None:
+        """The client's Accept-Encoding, None where answers are not to be compressed."""
+        return self.request.headers.get("Accept-Encoding") if self.rest.compresses else None
+
     def refuse(self, error: ServerError) -> None:
         """Answer with `error` before the body has ended, which ends the connection."""
         self.body = bytearray()
@@ -152,11 +156,18 @@ class Handler(RequestHandler):
         """`{"error": ...}` for whatever was raised."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if error is None or isinstance(error, HTTPError):
+            if status_code == status.METHOD_NOT_ALLOWED:
+                self.set_header("Allow", ", ".join(self._methods()))
             self.reply(status.error_body(status.http_reason(status_code)), status_code=status_code)
             return
         answer = infer.failure(error)
         self.head_of(answer)
         self.finish(b"".join(answer.buffers))
+
+    def _methods(self) -> list[str]:
+        """The methods that this route has, as HTTP calls them."""
+        missing = RequestHandler._unimplemented_method
+        return [method for method in self.SUPPORTED_METHODS if getattr(type(self), method.lower()) is not missing]
 
     def log_exception(
         self,

@@ -45,7 +45,7 @@ class Infer(Handler):
         return InferHeaders(
             get(infer.HEADER_LENGTH),
             get("Content-Encoding"),
-            get("Accept-Encoding"),
+            self.accepted(),
             get("traceparent"),
             self.forwarded(),
             fields,

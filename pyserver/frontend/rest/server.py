@@ -46,6 +46,7 @@ class RestServer:
         forwards = forwarding(settings.http_header_forward_pattern)
         root_path = settings.mlserver["root_path"] if settings.mlserver is not None else ""
         self._app = RestApplication(data_plane, control_plane, limits, restrictions, forwards, cors, root_path)
+        self._app.compresses = settings.http_compression
         diverts: list[Callable[[Head], bool]] = (
             [partial(_refused, restrictions)] if restrictions.restricts(INFERENCE) else []
         )
@@ -53,7 +54,7 @@ class RestServer:
         self._lane = LaneServer(
             self._app, data_plane, self.address, settings.http_port, limits, reuse_port=settings.reuse_http_port,
             divert=partial(_any, diverts) if diverts else None, forwarding=forwards,
-            tls=tls.http_files(settings),
+            tls=tls.http_files(settings), compresses=settings.http_compression,
         )  # fmt: skip
         self._log_answers()
 

@@ -75,7 +75,7 @@ class Predict(Infer):
         except CancelledError:
             raise ServerError(ErrorCode.CANCELLED, f"request to model '{name}' was cancelled") from None
         try:
-            encoding = compression.choose(self.request.headers.get("Accept-Encoding", ""))
+            encoding = compression.choose(self.accepted() or "")
             encode = partial(_encode, response, question.one_row, encoding)
             large = sum(len(output.data) for output in response.outputs) > _INLINE
             text = await asyncio.to_thread(encode) if large else encode()
@@ -92,13 +92,16 @@ class Predict(Infer):
 
 
 class Explain(Handler):
-    """An explanation, which models here don't give."""
+    """An explanation: no model here has one to give, which is said as KServe says it of a model without explainer."""
 
     kind = "inference"
 
     def post(self, name: str, version: str = "") -> None:
         """`/v1/models/{name}[/versions/{version}]:explain`."""
-        _check_known(self, name, parse_version(version))
+        version = parse_version(version)
+        _check_known(self, name, version)
+        if not self.data_plane.model_ready(name, version):
+            raise _unready(name)
         raise unsupported(f"model '{name}' does not implement explain")
 
 

@@ -104,10 +104,12 @@ def _server_paths() -> dict[str, Any]:
     asked = {"parameters": [_parameter("model_name", {"type": "string"})]}
     index = _operation("repository", "The models of the repositories and their states", "RepositoryIndexResponse")
     return {
-        "/v2/health/live": {"get": _operation("health", "Whether the server runs", None)},
-        "/v2/health/ready": {"get": _operation("health", "Whether the server is ready to infer", None)},
+        "/v2/health/live": {"get": _health("Whether the server runs", "LiveResponse")},
+        "/v2/health/ready": {"get": _health("Whether the server is ready to infer", "ReadyResponse")},
         "/v2": {"get": _operation("server", "The server's metadata", "MetadataServerResponse")},
-        "/v2/repository/index": {"post": {**index, "requestBody": _body("RepositoryIndexRequest", {})}},
+        "/v2/repository/index": {
+            "post": {**index, "requestBody": {**_body("RepositoryIndexRequest", {}), "required": False}}
+        },
         "/v2/repository/models/{model_name}/load": {**load, **asked},
         "/v2/repository/models/{model_name}/unload": {**unload, **asked},
     }
@@ -118,7 +120,8 @@ def _model_paths(base: str, name: str, generates: bool = True) -> dict[str, Any]
     base = base.replace("{model_name}", name) if name else base
     generate = {"type": "object", "additionalProperties": True}
     stream = _operation("inference", "Infer, with each response an event", None)
-    stream["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    # Without a schema: OpenAPI before 3.2 can't say of what kind each event is.
+    stream["responses"]["200"]["content"] = {"text/event-stream": {}}
     infer = _operation("inference", "Infer", "InferenceResponse")
     paths: dict[str, Any] = {
         base: {"get": _operation("metadata", "The model's metadata", "MetadataModelResponse")},
@@ -143,6 +146,13 @@ def _operation(tag: str, summary: str, answer: str | Schema | None) -> dict[str,
         "content": {"application/json": {"schema": reference("InferenceErrorResponse")}},
     }
     return {"tags": [tag], "summary": summary, "responses": {"200": done, "default": refused}}
+
+
+def _health(summary: str, answer: str) -> dict[str, Any]:
+    """Its bad news, 400, is no error."""
+    operation = _operation("health", summary, answer)
+    unwell = {**operation["responses"]["200"], "description": "Not so"}
+    return {**operation, "responses": {**operation["responses"], "400": unwell}}
 
 
 def _body(schema: str | Schema, made: Any = None) -> dict[str, Any]:

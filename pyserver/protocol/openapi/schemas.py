@@ -32,6 +32,8 @@ def components() -> dict[str, Schema]:
     return {
         "Parameters": parameters,
         "TensorData": {"type": "array", "items": {}, "description": "flat, row by row, or nested"},
+        "LiveResponse": _object({"live": {"type": "boolean"}}, "live"),
+        "ReadyResponse": _object({"ready": {"type": "boolean"}}, "ready"),
         "MetadataServerResponse": _object(
             {"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}, "name", "version", "extensions"
         ),

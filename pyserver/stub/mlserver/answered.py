@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pyserver.stub.tensor import Tensor
 
 _TAKES = {"BOOL": "b", "FP16": "iuf", "FP32": "iuf", "FP64": "iuf"}
 _DECODED = "_decoded_payload"
+_FIELDS = ("content_type", "headers")
 
 
 class Text(Tensor):
@@ -35,11 +37,46 @@ class Text(Tensor):
 
 def answer(response: Any, typed: bool = False) -> InferenceResponse:
     """What the stub sends for a response; TypeError for what can't be one."""
-    tensors: List[Tensor] = []
+    outputs = response.outputs
+    tensors: List[Any] = [_tensor(output) for output in outputs]
+    if response.parameters is None and None not in tensors:
+        types = tuple([_content_type(output.parameters) for output in outputs])
+        if None not in types and type(response.model_name) is str:
+            tensors.append(_brief(response.model_name, response.model_version, typed, types))
+            return InferenceResponse(tensors)
+    return _full(response, tensors, typed)
+
+
+@functools.lru_cache(1024, typed=True)
+def _brief(name: str, version: Any, typed: bool, types: Tuple[str, ...]) -> Text:
+    """The envelope that says nothing but content types, "" for none: the same text each time."""
+    outputs = [{"parameters": {"content_type": content_type}} if content_type else {} for content_type in types]
+    rest: Dict[str, Any] = {"model_name": name}
+    if version is not None:
+        rest["model_version"] = version
+    if typed:
+        rest["typed"] = True
+    if any(outputs):
+        rest["outputs"] = outputs
+    return Text(envelope.NAME, envelope.pack(b"", dumped(rest)))
+
+
+def _content_type(parameters: Any) -> Optional[str]:
+    """The content type, "" for none; None where an output says more than that."""
+    if parameters is None:
+        return ""
+    held = {} if isinstance(parameters, dict) else parameters.__dict__
+    if len(held) != len(_FIELDS) or parameters.__pydantic_extra__ or held.get("headers") is not None:
+        return None
+    content_type = held.get("content_type", 0)
+    return content_type if type(content_type) is str else "" if content_type is None else None
+
+
+def _full(response: Any, tensors: List[Any], typed: bool) -> InferenceResponse:
+    """The answer with all that is said; `tensors` are None where data are JSON."""
     said = []
-    for output in response.outputs:
-        tensor, own = _output(output)
-        tensors.append(tensor)
+    for at, output in enumerate(response.outputs):
+        tensors[at], own = _output(output, tensors[at])
         said.append(own)
     rest: Dict[str, Any] = {"model_name": response.model_name}
     if response.model_version is not None:
@@ -98,17 +135,22 @@ def _finite(value: Any) -> Any:
     return _finite(value.tolist()) if hasattr(value, "tolist") else value
 
 
-def _output(output: Any) -> Tuple[Tensor, Dict[str, Any]]:
-    """The tensor of an output and what the envelope says of it: nothing, mostly."""
+def _tensor(output: Any) -> Optional[Tensor]:
+    """The tensor of an output; None where its data are none, and go as JSON."""
+    source = source_of(output.data)
+    array = None if source is not None and source.nested else _array(output, source)
+    return None if array is None else Tensor(output.name, array)
+
+
+def _output(output: Any, tensor: Optional[Tensor]) -> Tuple[Tensor, Dict[str, Any]]:
+    """The tensor of an output, or its text, and what the envelope says of it: nothing, mostly."""
     own: Dict[str, Any] = {}
     if output.parameters is not None:
         parameters = parameters_of(output)
         if parameters:
             own["parameters"] = parameters
-    source = source_of(output.data)
-    array = None if source is not None and source.nested else _array(output, source)
-    if array is not None:
-        return Tensor(output.name, array), own
+    if tensor is not None:
+        return tensor, own
     own.update(json=True, datatype=str(output.datatype), shape=[int(size) for size in output.shape])
     return Text(output.name, dumped(output.data.root)), own
 
@@ -117,6 +159,8 @@ def _array(output: Any, source: Any) -> Any:
     """The elements as an array in the output's shape; None where they aren't what datatype and shape say."""
     array = _from_list(output) if source is None else source.array()
     dtype = BY_DATATYPE.get(output.datatype)
+    if array is not None and array.dtype == dtype and dtype.kind != "O" and array.shape == tuple(output.shape):
+        return array  # as almost always
     if array is None or dtype is None or array.size != math.prod(output.shape):
         return None
     kind = array.dtype.kind

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, List, Sequence
+from functools import partial
+from types import CoroutineType
+from typing import Any, List, Optional, Sequence, Tuple
 
-from pyserver.ipc.messages import FINAL, RAISED, Request, pack_executed
+from pyserver.ipc.messages import FINAL, RAISED, Request, Windows, pack_answered, pack_executed
 from pyserver.ipc.words import EXECUTING
 from pyserver.stub import executing
 from pyserver.stub.execution import Execution
@@ -16,6 +18,7 @@ from pyserver.stub.mlserver.host import Host
 from pyserver.stub.mlserver.received import Reader, Received
 from pyserver.stub.mlserver.streamed import respond
 from pyserver.stub.request import Desk, ReceivedRequest, RequestLayouts
+from pyserver.stub.response import InferenceResponse
 
 _now = time.monotonic_ns
 
@@ -28,6 +31,8 @@ class MLServerExecution(Execution):
         self._host = host
         self._runner = host.runner
         self._reader = Reader(host.types)
+        self._only: Optional[ReceivedRequest] = None
+        self._early: Optional[Tuple[bytes, Windows]] = None
 
     @property
     def unfinished(self) -> bool:
@@ -45,7 +50,8 @@ class MLServerExecution(Execution):
         began = _now()
         control[EXECUTING] = payload
         desk, layouts = self._desk, self._layouts
-        if any(desk.cancelled[request[1]] for request in received):
+        cancelled = desk.cancelled
+        if cancelled[received[0][1]] if len(received) == 1 else any(cancelled[request[1]] for request in received):
             received = self._kept(received)
         requests = [
             ReceivedRequest(key, slot, layouts[layout], windows, extras, desk)
@@ -53,13 +59,23 @@ class MLServerExecution(Execution):
         ]
         executing.requests = requests
         started = _now()
-        if requests:
-            self._begin(requests)
+        written = self._begun(requests) if requests else None
         executing.requests = ()
         done = _now()
         self.took_ns = took = done - started
-        desk.outbox.put(pack_executed(payload, began, started - began, took, 0))
+        if written is None:
+            desk.outbox.put(pack_executed(payload, began, started - began, took, 0))
+        else:
+            desk.outbox.put(pack_answered(payload, requests[0].key, *written, began, started - began, took, 0))
         return done
+
+    def _begun(self, requests: List[ReceivedRequest]) -> Optional[Tuple[bytes, Windows]]:
+        """Begin a payload; the answer to its only request, written, where that is there already."""
+        self._early = None
+        self._only = requests[0] if len(requests) == 1 else None
+        self._begin(requests)
+        self._only = None
+        return self._early
 
     def _begin(self, requests: List[ReceivedRequest]) -> None:
         try:
@@ -68,12 +84,18 @@ class MLServerExecution(Execution):
                 for one in read:
                     self._runner.begin(respond(one, self._host, self._desk), _ended)
                 return
+            if read[0].handler is not None:
+                for one in read:
+                    assert one.handler is not None
+                    self._runner.begin(self._host.handlers.answer(*one.handler), partial(self._handled, one))
+                return
             merged = read[0].payload if len(read) == 1 else batching.merged(read, self._host.types)
             returned = self._host.model.predict(merged)
             if not hasattr(returned, "__await__"):
                 self._reply(read, returned)
             else:
-                self._runner.begin(_whole(returned), lambda task: self._settle(read, task))
+                coroutine = returned if type(returned) is CoroutineType else _whole(returned)
+                self._runner.begin(coroutine, lambda task: self._settle(read, task))
         except BaseException as error:
             self._refuse(requests, error)
 
@@ -83,16 +105,39 @@ class MLServerExecution(Execution):
         except BaseException as error:
             self._refuse([one.request for one in read], error)
 
+    def _handled(self, one: Received, task: Any) -> None:
+        try:
+            said = task.result()
+            if one.request.take():
+                self._desk.outbox.put(self._desk.answers.response(one.key, said, None))
+        except BaseException as error:
+            self._refuse([one.request], error)
+
     def _reply(self, read: List[Received], response: Any) -> None:
         if response is None:
             raise self._host.errors(f"Model '{self._instance_name}' returned no predictions after inference")
         if len(read) == 1:
             made = [answer(response, read[0].typed)]
+            if self._leaves_with_times(read[0].request, made[0]):
+                return
         else:
             made = [answer(part, read[0].typed) for part in batching.split(read, response, self._host.types)]
         for one, said in zip(read, made):
             if one.request.take():
                 self._desk.outbox.put(self._desk.answers.response(one.key, said, None))
+
+    def _leaves_with_times(self, request: ReceivedRequest, response: InferenceResponse) -> bool:
+        """Whether this is the answer to the payload's only request before the payload has ended: one record for both.
+
+        What can't be written is no such answer: `Answers.response` says why.
+        """
+        if request is not self._only or request.has_sender:
+            return False
+        try:
+            self._early = self._desk.answers.outputs(response, None)
+        except Exception:
+            return False
+        return True
 
     def _refuse(self, requests: Sequence[ReceivedRequest], error: BaseException) -> None:
         """Answer all with the error. One of a batch is tried once more by the server, alone."""

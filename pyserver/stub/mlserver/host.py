@@ -10,6 +10,7 @@ import sys
 from typing import Any, Dict, List
 
 from pyserver.stub.loading import Load
+from pyserver.stub.mlserver.handlers import Handlers
 from pyserver.stub.mlserver.runner import Runner
 
 SETTINGS = "MLSERVER_SETTINGS"
@@ -37,6 +38,7 @@ class Host:
         self._class = self._implementation()
         self.runner = Runner()
         self.model: Any = None
+        self.handlers: Handlers
         self.metadata: Dict[str, Any] = {}
 
     def _implementation(self) -> Any:
@@ -60,6 +62,7 @@ class Host:
         model.ready = True if ready is None else bool(ready)
         if not model.ready:
             raise RuntimeError(f"Model {self.settings.name} is not ready yet: its load() returned {ready!r}")
+        self.handlers = Handlers(model)
         said = self.runner.finish(model.metadata())
         self.metadata = said.model_dump(mode="json") if hasattr(said, "model_dump") else dict(said)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from pyserver.ipc import envelope
 from pyserver.stub.mlserver.built import InputSource, built, lazy_data, lazy_kind
@@ -13,14 +13,15 @@ from pyserver.stub.request import ReceivedRequest
 _MOST = 1024
 _LONGEST = 16 * 1024
 _NOTHING: Dict[str, Any] = {}
+_ID = b'{"id":"'
 
 
 class Received:
     """One request: `payload` for the model, `key` for the way back, `stream` where a stream is wanted, `typed` for
-    the answer's envelope.
+    the answer's envelope, `handler` where a custom handler is asked.
     """
 
-    __slots__ = ("key", "payload", "request", "stream", "typed")
+    __slots__ = ("handler", "key", "payload", "request", "stream", "typed")
 
     def __init__(self, request: ReceivedRequest, payload: Any, stream: bool, typed: bool) -> None:
         self.request = request
@@ -28,6 +29,7 @@ class Received:
         self.payload = payload
         self.stream = stream
         self.typed = typed
+        self.handler: Optional[Handled] = None
 
 
 class Reader:
@@ -46,7 +48,9 @@ class Reader:
             head, body = envelope.split(tensors[-1]._window())  # type: ignore[attr-defined]
             tensors = tensors[:-1]
             headers, rest = self._parsed(head), self._parsed(body)
-        identity = request.request_id()
+            if "handler" in rest:
+                return _handled(request, tensors, headers, rest["handler"])
+        identity = _identity(request)
         payload = built(
             self._types.InferenceRequest,
             {
@@ -72,10 +76,13 @@ class Reader:
         return known
 
     def _request_parameters(self, rest: Dict[str, Any], headers: Dict[str, Any], identity: str) -> Any:
-        own = dict(headers)
+        own = headers.copy()
         if identity and headers:
             own["Ce-Id"] = own["Ce-Requestid"] = identity
-        return self._parameters(rest.get("parameters", _NOTHING), own or None)
+        said = rest.get("parameters")
+        if said or not own:
+            return self._parameters(said or _NOTHING, own or None)
+        return built(self._types.Parameters, {"content_type": None, "headers": own}, {"headers"}, {})
 
     def _parameters(self, said: Dict[str, Any], headers: Optional[Dict[str, Any]] = None) -> Any:
         extra = {name: copy.deepcopy(value) for name, value in said.items() if name != "content_type"}
@@ -114,6 +121,28 @@ class Reader:
             fields = {"name", "parameters"} if parameters is not None else {"name"}
             made.append(built(self._types.RequestOutput, {"name": said["name"], "parameters": parameters}, fields))
         return made
+
+
+class Handled(NamedTuple):
+    """What a custom handler is asked: by which route (`said`), with which headers and body."""
+
+    said: Dict[str, Any]
+    headers: Dict[str, str]
+    body: bytes
+
+
+def _handled(request: ReceivedRequest, tensors: List[Any], headers: Dict[str, str], said: Dict[str, Any]) -> Received:
+    read = Received(request, None, False, False)
+    read.handler = Handled(said, headers, bytes(tensors[0]._window()))
+    return read
+
+
+def _identity(request: ReceivedRequest) -> str:
+    """The request's id; where nothing else is said beside it, without parsing that as JSON."""
+    extras = request._extras
+    if extras[:7] == _ID and extras.find(b'"', 7) == len(extras) - 2 and b"\\" not in extras:
+        return extras[7:-2].decode()
+    return request.request_id()
 
 
 Pair = Tuple[Received, Any]

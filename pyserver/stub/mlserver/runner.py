@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from typing import Any, Callable, Coroutine, Set
+
+_set_running = asyncio._set_running_loop  # type: ignore[attr-defined,unused-ignore]
 
 
 class Runner:
@@ -14,11 +18,19 @@ class Runner:
         asyncio.set_event_loop(self._loop)
         self._readable = False
         self.tasks: Set[asyncio.Task[Any]] = set()
+        # What asyncio's own loop is to do next; other loops (a model may choose one) show no such thing.
+        self._ready: Any = getattr(self._loop, "_ready", None)
+        self._thread = threading.get_ident()
+        self._shared = True  # whether there may be other tasks than those begun here
+        if self._ready is not None:
+            hooks: Any = self._loop
+            sys.set_asyncgen_hooks(hooks._asyncgen_firstiter_hook, hooks._asyncgen_finalizer_hook)
 
     def finish(self, result: Any) -> Any:
         """The result of a coroutine; anything else is a result itself."""
         if not hasattr(result, "__await__"):
             return result
+        self._shared = True
 
         async def whole() -> Any:
             return await result
@@ -30,16 +42,41 @@ class Runner:
 
         Whether it has.
         """
-        loop = self._loop
-        task = loop.create_task(coroutine)
-        loop.call_soon(loop.stop)
-        loop.run_forever()
+        if self._ready is None or self._ready or self._shared or self._loop.get_task_factory() is not None:
+            task = self._turned(coroutine)
+        else:
+            task = self._stepped(coroutine)
         if task.done():
             done(task)
             return True
         self.tasks.add(task)
         task.add_done_callback(lambda task: self._ended(task, done))
         return False
+
+    def _turned(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task after one turn of the loop: whatever else is ready goes on as well."""
+        self._shared = True
+        loop = self._loop
+        task = loop.create_task(coroutine)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        return task
+
+    def _stepped(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task after its first step, which is all that a turn of the loop would do; it costs a third of one."""
+        loop: Any = self._loop
+        task = asyncio.Task(coroutine, loop=loop)
+        step = self._ready.pop()
+        loop._thread_id = self._thread
+        _set_running(loop)
+        try:
+            step._run()
+        finally:
+            _set_running(None)
+            loop._thread_id = None
+            if self._ready or not task.done():
+                self._shared = True
+        return task
 
     def _ended(self, task: Any, done: Callable[[Any], None]) -> None:
         self.tasks.discard(task)
@@ -51,7 +88,9 @@ class Runner:
     @property
     def waiting(self) -> bool:
         """Whether there is anything to go on with: a request, or a task of the model's own."""
-        return bool(self.tasks) or bool(asyncio.all_tasks(self._loop))
+        if self._shared:
+            self._shared = bool(self.tasks) or bool(asyncio.all_tasks(self._loop))
+        return self._shared
 
     def wait(self, fd: int) -> bool:
         """Go on until `fd` can be read, or a task has ended; whether the former."""
@@ -70,8 +109,7 @@ class Runner:
     def drain(self) -> None:
         """Go on until all that was begun has ended."""
         while self.tasks:
-            self._loop.run_until_complete(asyncio.wait(set(self.tasks)))
-            self._loop.run_until_complete(asyncio.sleep(0))
+            self._loop.run_forever()  # up to the end of one of them
 
     def close(self) -> None:
         """End what the model has left running."""

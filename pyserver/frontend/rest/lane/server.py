@@ -46,8 +46,8 @@ class LaneServer:
 
     Inferences go to `data_plane`, all else to `application`; so does an inference whose head makes `divert` true, for
     what only the application knows to do (it is asked once a head, not once a request). `forwarding` says which headers
-    models get. `access_log` hears of every
-    answer; the application itself should then log none.
+    models get. `compresses` says that whoever accepts it gets compressed answers, which the application makes.
+    `access_log` hears of every answer; the application itself should then log none.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class LaneServer:
         reuse_port: bool = False,
         tls: TlsFiles | None = None,
         forwarding: Forwarding | None = None,
+        compresses: bool = True,
     ) -> None:
         self.application = application
         self.data_plane = data_plane
@@ -78,6 +79,7 @@ class LaneServer:
         self._port = port
         self._divert = divert
         self._forwarding = forwarding
+        self._compresses = compresses
         self._reuse_port = reuse_port
         self._tls = tls
         self.secure = tls is not None
@@ -194,7 +196,9 @@ class LaneServer:
         """Whether the application answers an inference: compressed bodies, timed ones, and what `divert` says."""
         assert head.infer is not None
         encoding, accepted = head.infer.content_encoding, head.infer.accept_encoding
-        if (encoding or "identity").lower() != "identity" or (accepted and compression.choose(accepted)):
+        if (encoding or "identity").lower() != "identity" or (
+            accepted and self._compresses and compression.choose(accepted)
+        ):
             return True
         if any(name.lower() == _TIMING for name, _ in head.fields):
             return True

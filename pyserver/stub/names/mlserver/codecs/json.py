@@ -10,7 +10,7 @@ import numpy as np
 
 
 class JSONEncoder(json.JSONEncoder):
-    """Writes numpy's types, bytes as text, times in ISO 8601."""
+    """Writes numpy's types, bytes as text, times in ISO 8601, pydantic's objects."""
 
     def default(self, o: Any) -> Any:
         """As the standard library's."""
@@ -22,6 +22,8 @@ class JSONEncoder(json.JSONEncoder):
             return bytes(o).decode()
         if hasattr(o, "isoformat"):
             return o.isoformat()
+        if hasattr(o, "model_dump"):
+            return o.model_dump()
         return super().default(o)
 
 

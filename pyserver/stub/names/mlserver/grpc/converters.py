@@ -86,14 +86,16 @@ def _elements(data: Any, datatype: str) -> List[Any]:
     return [item.encode() if isinstance(item, str) else item for item in found] if datatype == "BYTES" else found
 
 
-def _packed(data: Any, datatype: str) -> bytes:
+def packed(data: Any, datatype: str) -> bytes:
+    """Elements as raw contents."""
     elements = _elements(data, datatype)
     if datatype == "BYTES":
         return b"".join(_LENGTH.pack(len(item)) + item for item in elements)
     return np.array(elements, _DTYPES[datatype]).tobytes()
 
 
-def _unpacked(raw: bytes, datatype: str) -> List[Any]:
+def unpacked(raw: bytes, datatype: str) -> List[Any]:
+    """The elements in raw contents."""
     if datatype != "BYTES":
         return np.frombuffer(raw, _DTYPES[datatype]).tolist()  # type: ignore[no-any-return]
     elements, at = [], 0
@@ -200,7 +202,7 @@ class ModelInferRequestConverter:
             outputs=[InferRequestedOutputTensorConverter.from_types(found) for found in type_object.outputs or ()],
         )
         if use_raw:
-            message.raw_input_contents.extend(_packed(found.data, found.datatype) for found in type_object.inputs)  # type: ignore[arg-type]
+            message.raw_input_contents.extend(packed(found.data, found.datatype) for found in type_object.inputs)  # type: ignore[arg-type]
         return message
 
 
@@ -231,7 +233,7 @@ class ModelInferResponseConverter:
             outputs=[InferOutputTensorConverter.from_types(found, use_raw) for found in type_object.outputs],
         )
         if use_raw:
-            message.raw_output_contents.extend(_packed(found.data, found.datatype) for found in type_object.outputs)  # type: ignore[arg-type]
+            message.raw_output_contents.extend(packed(found.data, found.datatype) for found in type_object.outputs)  # type: ignore[arg-type]
         return message
 
 
@@ -242,4 +244,4 @@ def _fill_raw(tensors: List[Any], raw: Any) -> None:
         if not list(tensor.data):
             piece = next(rest, None)
             if piece is not None:
-                tensor.data = type(tensor.data)(_unpacked(piece, tensor.datatype))
+                tensor.data = type(tensor.data)(unpacked(piece, tensor.datatype))
