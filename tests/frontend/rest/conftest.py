@@ -58,6 +58,9 @@ class FakeDataPlane:
         if version not in ("", "1"):
             raise not_found(f"Request for unknown model: '{name}' version {version} is not found")
 
+    def models_of_mlserver(self) -> list[Any]:
+        return []
+
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "triton", "version": "0", "extensions": []}
 
