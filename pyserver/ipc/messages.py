@@ -73,7 +73,7 @@ ANSWERED = 23
 """The ordinary case in one record: the RESPONSE (OK and FINAL, without extras) to the only request of a payload, and
 its EXECUTED."""
 ROWS = 24
-"""RESPONSEs to consecutive requests of a payload that are alike (`rows`): OK and FINAL, one output each, without extras.
+"""RESPONSEs to consecutive requests of a payload, alike (`rows`): OK and FINAL, one output each, without extras.
 Their block is given back by its offset, once all of them are read."""
 
 # On the second channel of an instance, by which its model asks the server: an EXECUTE, a payload of one request whose

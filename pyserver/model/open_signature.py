@@ -32,15 +32,11 @@ class OpenSignature(Signature):
         """Check the sizes of `request` and give it an envelope; 1. ServerError (INVALID_ARG) for other sizes."""
         if request.raw_input:
             raise invalid(f"model '{self.model}': expected a JSON request, got a raw one")
-        if type(request) is OpenRequest:
-            for tensor in request.inputs[:-1]:
-                if self._sizes.get((tensor.datatype, tensor.shape)) != len(tensor.data):
-                    self._check_open(tensor)
-            return 1
-        if not request.inputs or type(request.inputs[-1]) is not Envelope:
+        if type(request) is not OpenRequest and (not request.inputs or type(request.inputs[-1]) is not Envelope):
             enclose(request)
         for tensor in request.inputs[:-1]:
-            self._check_open(tensor)
+            if not tensor.name or self._sizes.get((tensor.datatype, tensor.shape)) != len(tensor.data):
+                self._check_open(tensor)
         return 1
 
     def _check_open(self, tensor: Tensor) -> None:

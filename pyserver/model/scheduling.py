@@ -85,6 +85,8 @@ def batch_key(config: Any) -> BatchKey:
         return lambda request: None
 
     def key(request: InferRequest) -> Hashable:
+        if len(request.inputs) == 1 and not optional:
+            return request.inputs[0].shape[1:]  # it is the model's only one, of variable size
         return tuple(
             [
                 (tensor.name, tensor.shape[1:] if tensor.name in variable else None)

@@ -36,7 +36,7 @@ class Statistics:
         Fillers, and those that will run again, count in the batch alone; those cancelled before it began nowhere.
         """
         started, input_ns, infer_ns, output_ns = timing
-        rows = 0
+        rows = ran = counted = whole_ns = queue_ns = 0
         for pending in payload.pendings:
             if pending.payload is not payload:
                 rows += 0 if pending.cancelled else pending.rows
@@ -45,14 +45,18 @@ class Statistics:
             if pending.failed:
                 self._failed("BACKEND", pending, now_ns)
                 continue
-            self.success += 1
-            self.inference_count += pending.rows
+            ran += 1
+            counted += pending.rows
             arrived = pending.arrived_ns
-            self.success_ns += now_ns - arrived
-            self.queue_ns += started - arrived if started > arrived else 0
-            self.input_ns += input_ns
-            self.infer_ns += infer_ns
-            self.output_ns += output_ns
+            whole_ns += now_ns - arrived
+            queue_ns += started - arrived if started > arrived else 0
+        self.success += ran
+        self.inference_count += counted
+        self.success_ns += whole_ns
+        self.queue_ns += queue_ns
+        self.input_ns += ran * input_ns
+        self.infer_ns += ran * infer_ns
+        self.output_ns += ran * output_ns
         if rows:
             self.execution_count += 1
             self._batch(rows, timing)

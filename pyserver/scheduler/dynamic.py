@@ -49,6 +49,7 @@ class DynamicScheduler(Scheduler):
         self._ordering = Ordering() if policy.preserve_ordering else None
         self._wait_until = 0
         self._freed_ns = 0
+        self._came_ns = 0
         self._worth_ns = 0
         self._singly: deque[Pending] = deque()  # to be retried, each alone
         self._adaptive = AdaptiveDelay() if policy.adaptive else None
@@ -65,6 +66,7 @@ class DynamicScheduler(Scheduler):
 
     def submit(self, pending: Pending) -> None:
         """As any scheduler's."""
+        self._came_ns = pending.arrived_ns
         if self._adaptive is not None:
             self._adaptive.arrived(pending.arrived_ns, pending.rows)
         super().submit(pending)
@@ -105,9 +107,15 @@ class DynamicScheduler(Scheduler):
 
         Those whose answers have just gone out are often the next to ask: a batch that outwaited its delay behind a busy
         instance waits for them once more, for half an execution at most. Two crowds that take turns become one batch.
+        While they are still coming then, it waits for the rest, at most twice the delay or three quarters of an
+        execution: whoever was left behind would miss the next batch again, and all be served in two.
         """
         delay = self._delay_ns()
-        return max(oldest.arrived_ns + delay, self._freed_ns + min(delay, self._worth_ns))
+        wait = min(delay, self._worth_ns)
+        until = self._freed_ns + wait
+        if wait and self._came_ns > until - (wait >> 1):
+            until = min(self._came_ns + (wait >> 1), self._freed_ns + min(2 * delay, 3 * self._worth_ns >> 1))
+        return max(oldest.arrived_ns + delay, until)
 
     def _delay_ns(self) -> int:
         policy = self._policy

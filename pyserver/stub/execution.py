@@ -199,4 +199,4 @@ def _alike(requests: list[ReceivedRequest]) -> bool:
     first = requests[0]
     if len(requests) < 2 or requests[-1].key - first.key != len(requests) - 1:
         return False
-    return all([request.wanted is first.wanted and not request.has_sender for request in requests])
+    return all(request.wanted is first.wanted and not request.has_sender for request in requests)

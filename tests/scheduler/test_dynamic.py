@@ -54,11 +54,27 @@ def test_a_batch_waits_for_company_no_longer_than_its_oldest_may() -> None:
 def test_behind_a_busy_instance_a_batch_waits_once_more_for_those_just_answered() -> None:
     world = World()
     world.serve(batching(world, BatchPolicy(4, max_delay_ns=20)), 100)
-    for at in (0, 1, 50, 130, 131):  # the first two go at 20 and are answered at 120
+    for at in (0, 1, 50, 124, 125):  # the first two go at 20 and are answered at 120
         world.arrive(at)
     world.run()
     assert batches(world) == [["0", "1"], ["2", "3", "4"]]
     assert [run.start for run in world.runs] == [20, 140]
+
+
+def test_it_waits_on_while_they_are_coming_but_not_for_ever() -> None:
+    world = World()
+    world.serve(batching(world, BatchPolicy(8, max_delay_ns=20)), 100)
+    for at in (0, 50, 135, 144, 165):  # the first is answered at 120; the fourth is the last within 10 of another
+        world.arrive(at)
+    world.run()
+    assert batches(world) == [["0"], ["1", "2", "3"], ["4"]]
+    assert [run.start for run in world.runs][:2] == [20, 154]
+    world = World()
+    world.serve(batching(world, BatchPolicy(50, max_delay_ns=20)), 100)
+    for at in (0, *range(50, 300, 5)):
+        world.arrive(at)
+    world.run()
+    assert [run.start for run in world.runs][:2] == [20, 160]  # twice the delay
 
 
 def test_a_full_batch_waits_for_nothing() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pyserver.frontend.rest.infer import Answer
 from pyserver.protocol import status
@@ -37,9 +38,17 @@ def head_of(answer: Answer, connection: bytes) -> bytes:
         if answer.header_length is None:
             return _JSON_200 % (connection, answer.size)
         return _BINARY_200 % (connection, answer.size, answer.header_length)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers())
+    fields = answer.headers()
     line = f"HTTP/1.1 {answer.status} {status.http_reason(answer.status)}\r\n"
-    return line.encode("latin-1") + connection + lines.encode("latin-1") + b"\r\n"
+    return b"%b%b%b%b\r\n" % (line.encode("latin-1"), connection, _alike(tuple(fields[:-3])), _lines(fields[-3:]))
+
+
+def _lines(fields: Iterable[tuple[str, str]]) -> bytes:
+    return "".join([f"{name}: {value}\r\n" for name, value in fields]).encode("latin-1")
+
+
+_alike = functools.lru_cache(256)(_lines)
+"""The lines of an answer's first headers, which are alike for all answers of a model: the last are lengths and ids."""
 
 
 BufferWriter = Callable[[asyncio.Transport, Sequence[Buffer]], None]
