@@ -10,7 +10,6 @@ import sys
 from typing import Any, Dict, List
 
 from pyserver.stub.loading import Load
-from pyserver.stub.mlserver.handlers import Handlers
 from pyserver.stub.mlserver.runner import Runner
 
 SETTINGS = "MLSERVER_SETTINGS"
@@ -38,7 +37,7 @@ class Host:
         self._class = self._implementation()
         self.runner = Runner()
         self.model: Any = None
-        self.handlers: Handlers
+        self.handlers: Any = None
         self.metadata: Dict[str, Any] = {}
 
     def _implementation(self) -> Any:
@@ -62,7 +61,9 @@ class Host:
         model.ready = True if ready is None else bool(ready)
         if not model.ready:
             raise RuntimeError(f"Model {self.settings.name} is not ready yet: its load() returned {ready!r}")
-        self.handlers = Handlers(model)
+        # Only here is it known that there is pydantic.
+        handlers = importlib.import_module("pyserver.stub.mlserver.handlers")
+        self.handlers = handlers.Handlers(model)
         said = self.runner.finish(model.metadata())
         self.metadata = said.model_dump(mode="json") if hasattr(said, "model_dump") else dict(said)
 
