@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import orjson
 
 from pyserver.core import bytes as byte_strings
@@ -23,6 +22,15 @@ _DTYPES = {
     "INT8": "i1", "INT16": "i2", "INT32": "i4", "INT64": "i8", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4",
     "UINT64": "u8", "FP16": "f2", "FP32": "f4", "FP64": "f8", "BF16": "f4",
 }  # fmt: skip
+
+
+def _range(dtype: str) -> range:
+    bits = 8 * int(dtype[1])
+    return range(-(1 << bits - 1), 1 << bits - 1) if dtype[0] == "i" else range(1 << bits)
+
+
+_RANGES = {datatype: _range(dtype) for datatype, dtype in _DTYPES.items() if "INT" in datatype}
+"""What each integer datatype holds."""
 
 
 def decode(
@@ -144,6 +152,8 @@ def _data(name: str, datatype: str, elements: list[Any]) -> Buffer:
             raise _mistyped(name, datatype, element)
     if datatype == "BOOL":
         return bytes(elements)
+    import numpy as np  # a tenth of a second that the start of a server does not wait for
+
     array = np.array(elements, _DTYPES[datatype])
     return (array.view("u4") >> 16).astype("u2").tobytes() if datatype == "BF16" else array.tobytes()
 
@@ -153,8 +163,7 @@ def _fits(datatype: str, element: object) -> bool:
         return datatype == "BOOL" and isinstance(element, bool)
     if "INT" not in datatype:
         return isinstance(element, int | float)
-    limits = np.iinfo(_DTYPES[datatype])
-    return isinstance(element, int) and int(limits.min) <= element <= int(limits.max)
+    return isinstance(element, int) and element in _RANGES[datatype]
 
 
 def _mistyped(name: str, datatype: str, element: object) -> ServerError:
