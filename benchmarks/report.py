@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import statistics
@@ -66,7 +67,9 @@ def machine() -> list[str]:
     ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIBIBYTE
     system = f"{platform.system()} {platform.release()}, {platform.python_implementation()} {platform.python_version()}"
+    commit = _first_line("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD")
     return [
+        f"{datetime.date.today()}, commit {commit}",
         f"{len(os.sched_getaffinity(0))} CPUs ({cpus[0] if cpus else platform.machine()}), {memory:.0f} GiB of memory",
         system,
         f"load average before the run: {os.getloadavg()[0]:.2f}; load generators on the same CPUs",
