@@ -18,8 +18,29 @@ from setuptools import Command, Extension, find_namespace_packages, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
+import os
+OPT=os.environ.get('OPT','3')
+MULTI=bool(os.environ.get('MULTI'))
 ROOT = Path(__file__).parent
 DIRECTIVES = {"language_level": "3", "boundscheck": False, "wraparound": False, "cdivision": True}
+
+
+# The way of an ordinary request, in plain typed Python that mypyc compiles as it stands: two libraries, because what runs
+# in a model's process has nothing of the server.
+COMPILED = {
+    "pyserver.ipc.compiled": ["ipc/messages.py", "ipc/channel.py", "ipc/rows.py", "ipc/arena.py"],
+    "pyserver.compiled": """
+        payload.py types.py
+        protocol/rest_infer.py protocol/rest_json.py protocol/rest_request.py protocol/rest_response.py
+        frontend/rest/infer.py frontend/rest/lane/answer.py frontend/rest/lane/connection.py frontend/rest/lane/head.py
+        frontend/rest/lane/outbound.py frontend/rest/lane/receiver.py frontend/rest/lane/waiting.py
+        model/model.py model/open_signature.py model/registry.py model/signature.py model/statistics.py
+        scheduler/direct.py scheduler/dynamic.py scheduler/ensemble.py scheduler/policy.py scheduler/queue.py
+        scheduler/scheduler.py scheduler/sequence.py
+        instance/dispatch.py instance/flight.py instance/instance.py instance/layouts.py instance/link.py
+        instance/memory.py instance/pace.py instance/placing.py instance/responses.py
+    """.split(),
+}
 
 
 def version() -> str:
@@ -41,7 +62,18 @@ def extensions() -> list[Extension]:
     cython = [Extension(name, [path], extra_compile_args=["-O3"]) for name, path in sources(".pyx")]
     limited = [Extension(name, [path], extra_compile_args=["-O3"], py_limited_api=True) for name, path in sources(".c")]
     compiled = cythonize(cython, include_path=["csrc"], compiler_directives=DIRECTIVES, build_dir="build/cython")
-    return [*compiled, *limited]
+    return [*compiled, *limited, *hot()]
+
+
+def hot() -> list[Extension]:
+    """The extensions of COMPILED."""
+    from mypyc.build import mypycify
+
+    groups = [([f"pyserver/{path}" for path in paths], name) for name, paths in COMPILED.items()]
+    paths = [path for group, _ in groups for path in group]
+    options = ["--follow-imports=silent", "--ignore-missing-imports"]
+    extensions: list[Extension] = mypycify([*options, *paths], opt_level=OPT,  debug_level="0", separate=groups, target_dir="build/mypyc", multi_file=MULTI)
+    return extensions
 
 
 class BuildProto(Command):

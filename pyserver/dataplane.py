@@ -12,7 +12,6 @@ from pyserver.errors import ServerError, invalid, unavailable
 from pyserver.extension import infer as extended
 from pyserver.extension.regions import Regions
 from pyserver.extension.stream import ExtendedStream
-from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.answer import relay
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
@@ -24,7 +23,7 @@ from pyserver.observe.trace import Trace
 from pyserver.observe.traces import TRACEPARENT, Traces
 from pyserver.payload import Reply, Ticket
 from pyserver.repository.metadata import mlserver_metadata, model_metadata
-from pyserver.types import InferRequest, InferResponse
+from pyserver.types import InferRequest, InferResponse, Place
 
 EXTENSIONS = (
     "classification", "sequence", "model_repository", "model_repository(unload_dependents)", "schedule_policy",
@@ -269,7 +268,7 @@ class DataPlane:
                 trace.ended(error.message)
             raise
 
-    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Block | None:
+    def reserve(self, name: str, version: str, nbytes: int, header: int) -> Place | None:
         """Memory of the model's to receive a body of `nbytes` into, its byte `header` aligned; None if it has none."""
         return self._registry.get(name, version).reserve(nbytes, header)
 

@@ -30,6 +30,12 @@ class Lease(Protocol):
         """Give the memory back."""
 
 
+class Place(Lease, Protocol):
+    """A lease of memory to receive a body into: `view` is exactly as long as was asked for."""
+
+    view: memoryview
+
+
 @dataclass(slots=True)
 class Tensor:
     """A named tensor: `shape` in elements, `data` in raw V2 bytes (`len(data)` is its byte size).

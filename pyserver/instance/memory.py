@@ -87,4 +87,3 @@ class RequestMemory:
             self.view = memoryview(b"")
             self.cancelled = memoryview(bytearray(CANCEL_BYTES)).cast("I")
             self.taken = memoryview(bytearray(CANCEL_BYTES)).cast("I")
-            del self.arena.map, self.arena.view

@@ -68,24 +68,27 @@ class Mapping:
         self.fd = fd
         self.size = os.fstat(fd).st_size
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self.map = mmap.mmap(fd, self.size, access=access)
+        self.map: mmap.mmap = mmap.mmap(fd, self.size, access=access)
         self.view = memoryview(self.map)
 
     def close(self) -> None:
-        """Close the descriptor; the bytes stay as long as somebody holds a view of them."""
+        """Close the descriptor and let go of the memory, which stays as long as somebody else holds a view of it."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+            # Not when the collector comes by: what still refers to this object, in a circle, would keep all pages.
+            self.map = mmap.mmap(-1, _PAGE)
+            self.view = memoryview(self.map)
 
 
-class SizeClass(List[int]):
-    """The free blocks of one size, by offset: a stack of hot ones, and `resting` for what `trim` has found idle."""
+class SizeClass:
+    """The free blocks of one size, by offset: a stack of `hot` ones, and `resting` for what `trim` has found idle."""
 
-    __slots__ = ("block", "resting", "slabs")
+    __slots__ = ("block", "hot", "resting", "slabs")
 
     def __init__(self, block: int) -> None:
-        super().__init__()
         self.block = block
+        self.hot: List[int] = []
         self.resting: List[int] = []
         self.slabs: List[int] = []  # offsets, ascending: where small blocks are cut from
 
@@ -125,13 +128,14 @@ class Arena(Mapping):
         size_class = self._small[(nbytes + 63) >> 6] if nbytes <= _SMALL else None
         if size_class is None:
             size_class = self._class_of(nbytes)
-        offset = size_class.pop() if size_class else self._refill(size_class)
+        hot = size_class.hot
+        offset = hot.pop() if hot else self._refill(size_class)
         self._live[offset] = size_class
         return offset
 
     def free(self, offset: int) -> None:
         """Take the block at `offset` back; KeyError if no live block starts there."""
-        self._live.pop(offset).append(offset)
+        self._live.pop(offset).hot.append(offset)
 
     def trim(self, now_ns: int) -> None:
         """Give back what has lain free for IDLE_NS or longer. Cheap enough to be called in every idle moment."""
@@ -141,8 +145,8 @@ class Arena(Mapping):
         for size_class in self._classes.values():
             self._give_back(self._idle(size_class))
             # Whoever is needed again before the next time is taken from `resting`, the hottest first, to the stack.
-            size_class.resting.extend(size_class)
-            size_class.clear()
+            size_class.resting.extend(size_class.hot)
+            size_class.hot.clear()
 
     def _class_of(self, nbytes: int) -> SizeClass:
         """Eight sizes to a doubling: 64-byte steps at first, whole pages from _SMALL on."""
@@ -164,8 +168,8 @@ class Arena(Mapping):
             return self._carve(block)
         slab = self._carve(_SLAB)
         bisect.insort(size_class.slabs, slab)
-        size_class.extend(reversed(range(slab, slab + _SLAB - block + 1, block)))
-        return size_class.pop()
+        size_class.hot.extend(reversed(range(slab, slab + _SLAB - block + 1, block)))
+        return size_class.hot.pop()
 
     def _carve(self, size: int) -> int:
         """Return the offset of `size` fresh bytes, reserved."""
@@ -201,8 +205,8 @@ class Arena(Mapping):
             if self.held <= target:
                 return
             size_class = self._classes[block]
-            size_class.resting.extend(size_class)
-            size_class.clear()
+            size_class.resting.extend(size_class.hot)
+            size_class.hot.clear()
             self._give_back(self._idle(size_class))
 
     def _idle(self, size_class: SizeClass) -> List[Tuple[int, int]]:

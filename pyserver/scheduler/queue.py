@@ -34,9 +34,8 @@ class RequestQueue:
     `ahead` names those who have left and not begun: for a level's `max_queue_size` they wait still.
     """
 
-    ahead: Callable[[], list[Pending]] = staticmethod(list)
-
     def __init__(self, model: str, limits: Limits, priorities: Priorities | None = None) -> None:
+        self.ahead: Callable[[], list[Pending]] = list
         self._model = model
         self._limits = limits
         self._priorities = priorities or Priorities()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
-from unittest.mock import create_autospec
 
 import pytest
 import uvloop
 
 from pyserver.core.tensor import address
 from pyserver.instance.instance import Instance
-from pyserver.instance.link import Link
+from pyserver.instance.link import PROMPT_BYTES, Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.responses import RowLease, RowsBlock
+from pyserver.ipc import channel
 from pyserver.ipc.arena import IDLE_NS
+from pyserver.ipc.messages import pack_free
 from pyserver.ipc.words import CANCEL_SLOTS
 from tests.instance.conftest import Owner, ask, children, floats, make_payload, make_request, make_spec
 
@@ -47,15 +49,21 @@ async def test_no_room_is_no_block(memory: RequestMemory) -> None:
     assert memory.reserve(65 << 20, 0) is None
 
 
-def test_a_block_of_several_answers_goes_back_with_the_last_of_them() -> None:
-    link = create_autospec(Link, instance=True)
-    block = RowsBlock(link, 4096, 128, 2)
+async def test_a_block_of_several_answers_goes_back_with_the_last_of_them() -> None:
+    here, there = channel.pair()
+    link = Link(here, lambda _: False, pytest.fail, lambda: None)
+    block = RowsBlock(link, 4096, 2 * PROMPT_BYTES, 2)
     first, second = RowLease(block), RowLease(block)
     first.release()
     first.release()
-    assert not link.give_back.called
+    await asyncio.sleep(0)
+    with pytest.raises(BlockingIOError):
+        there.recv(1, socket.MSG_DONTWAIT)
     second.release()
-    link.give_back.assert_called_once_with(4096, 128)
+    await asyncio.sleep(0)
+    assert there.recv(1024) == pack_free([4096])
+    link.close()
+    there.close()
 
 
 async def test_idle_memory_goes_back(memory: RequestMemory) -> None:
