@@ -29,9 +29,15 @@ DIRECTIVES = {"language_level": "3", "boundscheck": False, "wraparound": False, 
 # in a model's process has nothing of the server.
 COMPILED = {
     "pyserver.ipc.compiled": ["ipc/messages.py", "ipc/channel.py", "ipc/rows.py", "ipc/arena.py"],
+    "pyserver.stub.compiled": [
+        "stub/answers.py", "stub/execution.py", "stub/loop.py", "stub/mlserver/execution.py", "stub/outbox.py",
+        "stub/pacing.py", "stub/stream_execution.py",
+    ],
     "pyserver.compiled": """
         payload.py types.py
         protocol/rest_infer.py protocol/rest_json.py protocol/rest_request.py protocol/rest_response.py
+        protocol/grpc_infer.py protocol/grpc_messages.py protocol/grpc_parameters.py
+        frontend/grpc/bridge.py frontend/grpc/engine.py frontend/grpc/native_engine.py frontend/grpc/service.py
         frontend/rest/infer.py frontend/rest/lane/answer.py frontend/rest/lane/connection.py frontend/rest/lane/head.py
         frontend/rest/lane/outbound.py frontend/rest/lane/receiver.py frontend/rest/lane/waiting.py
         model/model.py model/open_signature.py model/registry.py model/signature.py model/statistics.py

@@ -31,8 +31,6 @@ class Refusal(Exception):  # noqa: N818 - it is said, not raised, to a model
 class Execution:
     """Runs payloads on a model's execute, one after another; `took_ns` is how long the last execute took."""
 
-    _failed_flags = FINAL | RAISED
-
     def __init__(self, model: Any, model_file: str, instance_name: str, layouts: RequestLayouts, desk: Desk) -> None:
         self._execute: Callable[[Sequence[ReceivedRequest]], Any] | None = getattr(model, "execute", None)
         self._model_file = model_file
@@ -41,6 +39,11 @@ class Execution:
         self._desk = desk
         self._loop: Any = None
         self.took_ns = 0
+
+    @property
+    def _failed_flags(self) -> int:
+        """What an answer says beside its error, where execute failed."""
+        return FINAL | RAISED
 
     @property
     def unfinished(self) -> bool:
@@ -152,6 +155,7 @@ class Execution:
         """Check the whole list, then answer each request."""
         if len(responses) != len(requests):
             raise Refusal(_WRONG_COUNT.format(len(requests), len(responses)))
+        response: Any
         for request, response in zip(requests, responses):
             if not isinstance(response, InferenceResponse):
                 again = request.release_flags == RELEASE_RESCHEDULE

@@ -28,7 +28,7 @@ from pyserver.stub.heartbeat import Heartbeat
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.pacing import Pacing
 from pyserver.stub.request import Desk, RequestLayouts
-from pyserver.stub.streaming import StreamExecution
+from pyserver.stub.stream_execution import StreamExecution
 
 _IDLE_SECONDS = 10
 

@@ -94,7 +94,7 @@ class NativeEngine:
         self._behind = GrpcioEngine(bridge)
         self._arrived: Crossing[list[Any]] = Crossing(bridge.loop, self._take)
         self._front: Any = None
-        self._thread: threading.Thread | None = None
+        self._serving: threading.Thread | None = None
         self._methods: list[Method] = []
         self.open: dict[int, _Call] = {}
         self._empty = threading.Condition()
@@ -115,8 +115,8 @@ class NativeEngine:
         self._behind.start_behind(behind, heeding, streams, options)
         self._front.set_fallback(f"\0{behind}")
         self._front.start()
-        self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
-        self._thread.start()
+        self._serving = threading.Thread(target=self._serve, name="grpc", daemon=True)
+        self._serving.start()
         bound: int = self._front.bound_port
         return bound
 
@@ -137,8 +137,8 @@ class NativeEngine:
         """Close every connection and end the threads."""
         if self._front is not None:
             self._front.close()
-        if self._thread is not None:
-            self._thread.join()
+        if self._serving is not None:
+            self._serving.join()
         self._behind.stop()
 
     def _serve(self) -> None:
