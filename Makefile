@@ -1,13 +1,14 @@
 # make demo: everything from a checkout to real predictions; needs Python (3.10 or newer) with pip, and a C compiler.
-# The rest: serve, test, test-heavy, lint, bench, parity, fuzz, test-install, clean. Everything is installed into .venv.
+# The rest: serve, test, test-heavy, lint, bench, parity, fuzz, test-install, pure, clean. Everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null)
+TWINS := $(shell grep '\.py$$' csrc/compiled.txt)
+SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null) $(TWINS)
 
-.PHONY: demo serve test test-heavy lint bench parity fuzz test-install clean
+.PHONY: demo serve test test-heavy lint bench parity fuzz test-install pure clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m examples.demo
@@ -42,6 +43,10 @@ fuzz: $(VENV)/.installed
 
 test-install: $(VENV)/.installed
 	$(BIN)/python -m tools.installation $(OPTIONS)
+
+# The modules in csrc/compiled.txt as plain Python again, for who works on them with .venv/bin/python -m pytest.
+pure:
+	rm -f $(TWINS:.py=.*.so) $$(find pyserver -name 'compiled__mypyc.*')
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -4,11 +4,12 @@ A source `csrc/pyserver/core/json.pyx` becomes the module `pyserver.core.json`: 
 `import` and `cimport` do. A plain C source is written against the limited API that it names itself, and becomes one
 `.abi3.so` for every interpreter from that version on. The messages of proto/ become one descriptor set, from which
 `pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves. Type checkers get
-stubs beside it.
+stubs beside it. The modules in csrc/compiled.txt are compiled by mypyc as they stand.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,35 +19,8 @@ from setuptools import Command, Extension, find_namespace_packages, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
-import os
-OPT=os.environ.get('OPT','3')
-MULTI=bool(os.environ.get('MULTI'))
 ROOT = Path(__file__).parent
 DIRECTIVES = {"language_level": "3", "boundscheck": False, "wraparound": False, "cdivision": True}
-
-
-# The way of an ordinary request, in plain typed Python that mypyc compiles as it stands: two libraries, because what runs
-# in a model's process has nothing of the server.
-COMPILED = {
-    "pyserver.ipc.compiled": ["ipc/messages.py", "ipc/channel.py", "ipc/rows.py", "ipc/arena.py"],
-    "pyserver.stub.compiled": [
-        "stub/answers.py", "stub/execution.py", "stub/loop.py", "stub/mlserver/execution.py", "stub/outbox.py",
-        "stub/pacing.py", "stub/stream_execution.py",
-    ],
-    "pyserver.compiled": """
-        payload.py types.py
-        protocol/rest_infer.py protocol/rest_json.py protocol/rest_request.py protocol/rest_response.py
-        protocol/grpc_infer.py protocol/grpc_messages.py protocol/grpc_parameters.py
-        frontend/grpc/bridge.py frontend/grpc/engine.py frontend/grpc/native_engine.py frontend/grpc/service.py
-        frontend/rest/infer.py frontend/rest/lane/answer.py frontend/rest/lane/connection.py frontend/rest/lane/head.py
-        frontend/rest/lane/outbound.py frontend/rest/lane/receiver.py frontend/rest/lane/waiting.py
-        model/model.py model/open_signature.py model/registry.py model/signature.py model/statistics.py
-        scheduler/direct.py scheduler/dynamic.py scheduler/ensemble.py scheduler/policy.py scheduler/queue.py
-        scheduler/scheduler.py scheduler/sequence.py
-        instance/dispatch.py instance/flight.py instance/instance.py instance/layouts.py instance/link.py
-        instance/memory.py instance/pace.py instance/placing.py instance/responses.py
-    """.split(),
-}
 
 
 def version() -> str:
@@ -63,23 +37,45 @@ def sources(suffix: str) -> list[tuple[str, str]]:
     return [(".".join(path.relative_to("csrc").with_suffix("").parts), str(path)) for path in paths]
 
 
+def libraries() -> dict[str, list[str]]:
+    """The modules in csrc/compiled.txt, by the library that holds them."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "csrc/compiled.txt").read_text().splitlines():
+        if line.endswith(":"):
+            modules = found[line[:-1]] = []
+        elif line.endswith(".py"):
+            modules.append(line)
+    return found
+
+
+def twins() -> list[Extension]:
+    """One extension module for each module in csrc/compiled.txt, and their libraries.
+
+    Types are checked by `make lint`, with all that is imported and the project's settings; here it may be missing.
+    """
+    from mypyc.build import mypycify
+
+    groups = libraries()
+    options = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
+    made: list[Extension] = mypycify(
+        [*options, *(path for paths in groups.values() for path in paths)],
+        opt_level="3",
+        debug_level="0",
+        separate=[(paths, name) for name, paths in groups.items()],
+        target_dir="build/mypyc",
+    )
+    for extension in made:
+        # A warning of a compiler that nobody has seen yet is no reason not to be installed.
+        extension.extra_compile_args = [flag for flag in extension.extra_compile_args if flag != "-Werror"]
+    return made
+
+
 def extensions() -> list[Extension]:
-    """One extension module for each .pyx and each .c below csrc/."""
+    """One extension module for each .pyx and each .c below csrc/, and the twins of what is plain Python."""
     cython = [Extension(name, [path], extra_compile_args=["-O3"]) for name, path in sources(".pyx")]
     limited = [Extension(name, [path], extra_compile_args=["-O3"], py_limited_api=True) for name, path in sources(".c")]
     compiled = cythonize(cython, include_path=["csrc"], compiler_directives=DIRECTIVES, build_dir="build/cython")
-    return [*compiled, *limited, *hot()]
-
-
-def hot() -> list[Extension]:
-    """The extensions of COMPILED."""
-    from mypyc.build import mypycify
-
-    groups = [([f"pyserver/{path}" for path in paths], name) for name, paths in COMPILED.items()]
-    paths = [path for group, _ in groups for path in group]
-    options = ["--follow-imports=silent", "--ignore-missing-imports"]
-    extensions: list[Extension] = mypycify([*options, *paths], opt_level=OPT,  debug_level="0", separate=groups, target_dir="build/mypyc", multi_file=MULTI)
-    return extensions
+    return [*compiled, *limited, *twins()]
 
 
 class BuildProto(Command):
@@ -173,6 +169,11 @@ class BuildBackends(Command):
 
 class BuildExt(build_ext):
     """`build_ext --inplace` makes a checkout runnable: the messages as well."""
+
+    def finalize_options(self) -> None:
+        """As many compilers at a time as there are processors."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def run(self) -> None:
         """Compile the modules, then the messages if the build as a whole doesn't."""
