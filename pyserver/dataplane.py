@@ -16,6 +16,7 @@ from pyserver.instance.memory import Block
 from pyserver.model import tracing
 from pyserver.model.answer import relay
 from pyserver.model.custom_metrics import CustomMetrics, FamilySample
+from pyserver.model.items import Items
 from pyserver.model.model import Model
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
@@ -252,7 +253,7 @@ class DataPlane:
         if self._registry.known(name) is None:
             raise invalid(f"Request for unknown model : {name}")
 
-    def infer_stream(self, request: InferRequest) -> Stream | ExtendedStream:
+    def infer_stream(self, request: InferRequest) -> Items:
         """Start an inference whose responses, one or any number, come as a stream; raises as `infer` does."""
         model = self._registry.get(request.model_name, request.model_version)
         if request.extension is not None:
