@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pyserver.bls import ModelServices
 from pyserver.cache import config as cache_config
-from pyserver.controlplane import SETTLE, ControlPlane
+from pyserver.controlplane.controlplane import ControlPlane
 from pyserver.core import heap
 from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
@@ -139,7 +139,9 @@ class Server:
             return False
         self.data_plane.started()
         if self._settings.model_control_mode == "poll":
-            self._polling = asyncio.get_running_loop().create_task(self._poll())
+            self._polling = asyncio.get_running_loop().create_task(
+                self.control_plane.poll(self._settings.repository_poll_secs)
+            )
         settle()
         # Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for.
         self._warming = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
@@ -177,18 +179,6 @@ class Server:
         if self._cache is not None:
             await self._cache.close()
         await asyncio.to_thread(self._traces.close)
-
-    async def _poll(self) -> None:
-        """Look at the repositories now and then; what can't be read now may be read the next time."""
-        seconds = self._settings.repository_poll_secs
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await self.control_plane.poll(min(SETTLE, seconds))
-            except ServerError as error:
-                log.error("%s", error.message)
-            except Exception:
-                log.exception("looking for changes in the model repositories")
 
     def _names(self) -> list[str] | None:
         """The models to load at start; None for all."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
+from pyserver.controlplane.planner import Planner
 from pyserver.errors import ServerError, invalid, unsupported
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
-from pyserver.model.planner import Planner
 from pyserver.protocol import mlserver_request, mlserver_response, rest_infer
 from pyserver.protocol.openapi import example
 from pyserver.repository.backends import ENSEMBLE
