@@ -17,7 +17,7 @@ from pyserver.observe.formats import single
 if TYPE_CHECKING:
     from pyserver.model.model import Model
     from pyserver.model.registry import Registry
-    from pyserver.server import Server
+    from pyserver.server.server import Server
     from pyserver.settings import Settings
 
 MOST_ELEMENTS = 16
