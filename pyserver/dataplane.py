@@ -121,7 +121,7 @@ class DataPlane:
         """The V2 model metadata document; of one version it lists that one alone, as Triton does."""
         model = self._registry.get(name, version)
         if model.of_mlserver:
-            return mlserver_metadata(model.name, model.metadata)
+            return mlserver_metadata(model.name, model.instances.metadata)
         versions = [model.version] if version else list(self._registry.entry(name).serving())
         return model_metadata(model.config, versions)
 

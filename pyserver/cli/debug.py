@@ -105,7 +105,7 @@ def _request(model: Model, file: Path | None) -> InferRequest:
 def _open_request(model: Model, file: Path | None) -> OpenRequest:
     """A request to an MLServer model: its own, or the example of its documents."""
     if file is None:
-        metadata = mlserver_metadata(model.name, model.metadata)
+        metadata = mlserver_metadata(model.name, model.instances.metadata)
         body = json.dumps(example.request(metadata, {}) or {"inputs": []}).encode()
     else:
         body = file.read_bytes()
