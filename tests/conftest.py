@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support.repositories import MODELS
+from tests.support.twins import outdated
 from tools import proc
 from tools.process import ServerProcess, pyserver_command
 from tools.triton import TritonServer
@@ -38,6 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if old := outdated():
+        raise pytest.UsageError(
+            f"compiled from older sources: {', '.join(old)}; `make test` builds them, `make pure` goes without"
+        )
     config.stash[SERVERS] = {}
     # Inherited by every process that a test starts: how the orphans among them are found.
     name, _, value = MARK.partition("=")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import time
 
 LETTERS = {"DEBUG": "V", "INFO": "I", "WARNING": "W", "ERROR": "E", "CRITICAL": "E"}
@@ -22,7 +23,8 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return f"{self.head(record)} {record.filename}:{record.lineno}] {told(record)}"
+        file, line = place(record)
+        return f"{self.head(record)} {file}:{line}] {told(record)}"
 
     def head(self, record: logging.LogRecord) -> str:
         """Level, time and process."""
@@ -46,13 +48,14 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        file, number = place(record)
         line = {
             "time": f"{moment}.{int(record.created % 1 * 1e6):06d}Z",
             "level": LEVELS.get(record.levelname, "info"),
             "logger": record.name,
             "pid": os.getpid(),
-            "file": record.filename,
-            "line": record.lineno,
+            "file": file,
+            "line": number,
             "message": record.getMessage(),
         }
         line.update({name: value for name in FIELDS if (value := getattr(record, name, "")) != ""})
@@ -66,6 +69,14 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {
     "ISO8601": IsoFormatter,
     "json": JsonFormatter,
 }
+
+
+def place(record: logging.LogRecord) -> tuple[str, int]:
+    """File and line that a record is from; line 0 for a compiled module, which has no frame: its caller's was found."""
+    module = sys.modules.get(record.name)
+    if not str(getattr(module, "__file__", "")).endswith(".so"):
+        return record.filename, record.lineno
+    return f"{record.name.rpartition('.')[2]}.py", 0
 
 
 def told(record: logging.LogRecord) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,15 @@ def test_the_forms() -> None:
         "level": "warning", "logger": "pyserver.x", "file": "server.py", "line": 17, "message": "hello", "model": "m",
         "version": "1",
     }  # fmt: skip
+
+
+def test_who_is_compiled_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = record("hello")
+    monkeypatch.setitem(sys.modules, "pyserver.x", ModuleType("pyserver.x"))
+    monkeypatch.setattr(sys.modules["pyserver.x"], "__file__", "/a/x.cpython-311-x86_64-linux-gnu.so", raising=False)
+    assert FORMATTERS["default"]().format(said).endswith(" x.py:0] hello")
+    monkeypatch.setattr(sys.modules["pyserver.x"], "__file__", "/a/x.py")
+    assert FORMATTERS["default"]().format(said).endswith(" server.py:17] hello")
 
 
 @given(st.text())

@@ -54,7 +54,7 @@ class GrpcioEngine:
         self._bridge = bridge
         self._loop = uvloop.new_event_loop()
         self._home: Crossing[_Call] = Crossing(self._loop, _Call.deliver)
-        self._thread = threading.Thread(target=self._loop.run_forever, name="grpc-streams", daemon=True)
+        self._serving = threading.Thread(target=self._loop.run_forever, name="grpc-streams", daemon=True)
         self._server: Any = None
         self._limit = 0
         self._open: set[object] = set()
@@ -98,11 +98,11 @@ class GrpcioEngine:
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        if self._thread.is_alive():
+        if self._serving.is_alive():
             if self._server is not None:
                 self._ask(self._close(), STOP_TIMEOUT)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+            self._serving.join()
         if not self._loop.is_closed():
             self._loop.close()
 
@@ -111,7 +111,7 @@ class GrpcioEngine:
 
     def _launch(self, where: str, methods: Sequence[Method], streams: Sequence[StreamMethod], options: Options) -> int:
         self._limit = options.max_message
-        self._thread.start()
+        self._serving.start()
         return self._ask(self._listen(where, methods, streams, options), START_TIMEOUT)
 
     async def _listen(

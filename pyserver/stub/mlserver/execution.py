@@ -71,11 +71,11 @@ class MLServerExecution(Execution):
 
     def _begun(self, requests: List[ReceivedRequest]) -> Optional[Tuple[bytes, Windows]]:
         """Begin a payload; the answer to its only request, written, where that is there already."""
-        self._early = None
         self._only = requests[0] if len(requests) == 1 else None
         self._begin(requests)
         self._only = None
-        return self._early
+        early, self._early = self._early, None
+        return early
 
     def _begin(self, requests: List[ReceivedRequest]) -> None:
         try:

@@ -1,0 +1,29 @@
+"""Which modules have compiled twins, and whether these are made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def libraries() -> dict[str, list[str]]:
+    """The modules in csrc/compiled.txt, by the library that holds them."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "csrc/compiled.txt").read_text().splitlines():
+        if line.endswith(":"):
+            modules = found[line[:-1]] = []
+        elif line.endswith(".py"):
+            modules.append(line)
+    return found
+
+
+def outdated() -> list[str]:
+    """The modules that are younger than their library: what runs is not what one reads."""
+    old = []
+    for library, paths in libraries().items():
+        place = ROOT / library.replace(".", "/")
+        for built in place.parent.glob(f"{place.name}__mypyc.*"):
+            made = built.stat().st_mtime
+            old += [path for path in paths if (ROOT / path).stat().st_mtime > made]
+    return old
