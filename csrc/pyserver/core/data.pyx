@@ -7,6 +7,7 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport UINT32_MAX, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from pyserver.core.floats cimport read_run
 from pyserver.core.number cimport Number, brain_of, fits_64_bits, half_of, read_number
 from pyserver.core.reader cimport copy_text, enter, fail, finite_double, peek, read_digits, skip_word
 from pyserver.core.sink cimport Sink, close_sink, drop_sink, open_sink, reserve
@@ -97,13 +98,16 @@ cdef Py_ssize_t first_capacity(Reader *reader, Kind kind, dict members) except -
 
 cdef Py_ssize_t scan(Reader *reader, Kind kind, Sink *sink) except -1:
     """Read the array at `at`, and the arrays in it, to `sink`; the number of elements. INVALID takes and drops all."""
-    cdef Py_ssize_t count = 0
+    cdef Py_ssize_t count = 0, run
     cdef int outside = reader.levels, found
     while True:
         found = peek(reader)
         if found != c"[":
-            read_element(reader, kind, sink, found)
-            count += 1
+            run = read_plain_floats(reader, kind, sink) if kind == FP32 or kind == FP64 else 0
+            if not run:
+                read_element(reader, kind, sink, found)
+                run = 1
+            count += run
         else:
             enter(reader)
             sink.nested |= reader.levels < outside - 1
@@ -146,6 +150,16 @@ cdef inline int read_element(Reader *reader, Kind kind, Sink *sink, int found) e
     if kind == BOOL:
         return read_bool(reader, sink)
     return skip_element(reader, sink, found)
+
+
+cdef inline Py_ssize_t read_plain_floats(Reader *reader, Kind kind, Sink *sink) except -1:
+    """Read as many elements as are plain numbers in a row: none, where the one at `at` isn't."""
+    cdef int size = 4 if kind == FP32 else 8
+    cdef Py_ssize_t count
+    make_room(reader, sink, size)
+    count = read_run(&reader.at, reader.start, reader.end, kind, sink.data + sink.used, (sink.capacity - sink.used) // size)
+    sink.used += count * size
+    return count
 
 
 cdef inline bint starts_number(int found) noexcept nogil:
