@@ -85,11 +85,9 @@ cdef inline const unsigned char *read_plain(const unsigned char *at, double *val
     cdef uint64_t digits, first
     cdef int whole, size, places, unit = others & 1
     cdef bint negative = unit, sure
-    if negative and at[0] != c"-":
-        return NULL
     at += unit
     others >>= unit
-    if not others:
+    if unit & ((at - 1)[0] != c"-") | (others == 0):
         return NULL
     whole = size = trailing_zeros(others)
     places = 0
