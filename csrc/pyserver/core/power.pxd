@@ -15,31 +15,34 @@ cdef extern from *:
 
 
 cdef enum:
-    # Far enough within the range of normal doubles, whatever the digits.
+    # Digits below 2^64 times these are in the range of normal doubles.
     LOWEST = -300
     HIGHEST = 288
+    # The writer needs more.
+    LAST = 324
     # 5^27 is the last power of five below 2^64, 5^55 the last below 2^128.
     LAST_DIVISOR = 27
     LAST_EXACT = 55
 
 
-# 2^binary <= 10^n, and the first 128 bits of 10^n; what is cut off is lost but from 10^-27 to 10^-1, rounded up.
+# 10^n >= 2^binary, and the first 128 bits of it: rounded up, but for those from 0 to LAST_EXACT, which have no more.
 cdef struct Power:
     uint64_t high
     uint64_t low
     int binary
 
 
-# 10^LOWEST to 10^HIGHEST.
-cdef Power[589] powers
+# 10^LOWEST to 10^LAST.
+cdef Power[625] powers
 
 
-# The bits of the double nearest to digits * 10^exponent, ties to even. Digits of 0 make something, but not 0.
+# The bits of the double nearest to digits * 10^exponent, ties to even; `exponent` is from LOWEST to HIGHEST. Digits of
+# 0 make something, but not 0.
 #
-# high:middle:low is the product of the digits with the power's first bits. Of a power that was cut, the true product
-# is less than 1 in `middle` above it: `sure` says whether that can't matter. Of one that was rounded up, it is less
-# than 1 in `middle` below, which never matters: digits / 10^27 is a tie or a double, or it is further than that from
-# the next one (some 5^-27 of its last bit).
+# high:middle:low is the product of the digits with the power's first bits. Where the power was rounded up, the true
+# product is less than 1 in `middle` below it. That matters only where nothing stands behind the bit that is rounded:
+# then the product may or may not be a tie, or a double, which `sure` tells. A quotient digits / 10^n is one, or (n up
+# to LAST_DIVISOR) it is further than that from any.
 cdef inline uint64_t nearest(uint64_t digits, int exponent, bint *sure) noexcept nogil:
     cdef uint64_t high, middle, low, carry, rest, bits
     cdef Power *power = powers + (exponent - LOWEST)
@@ -53,6 +56,6 @@ cdef inline uint64_t nearest(uint64_t digits, int exponent, bint *sure) noexcept
     # 53 bits and the one to be rounded; the rest of `high` moves to the top.
     bits = high >> 9 + top
     rest = high << 55 - top | middle | (low if exponent >= 0 else 0)
-    sure[0] = -LAST_DIVISOR <= exponent <= LAST_EXACT or middle != <uint64_t>-1 and (rest != 0 or not bits & 1)
+    sure[0] = rest != 0 or -LAST_DIVISOR <= exponent <= LAST_EXACT
     # The leading bit (bit 52) adds the one that is missing here to the exponent, and so does a carry.
     return (<uint64_t>(1085 - zeros + top + power.binary) << 52) + (bits >> 1) + (bits & (bits >> 1 | (rest != 0)) & 1)

@@ -2,15 +2,15 @@
 
 
 cdef int fill_table() except -1:
-    for n in range(LOWEST, HIGHEST + 1):
+    for n in range(LOWEST, LAST + 1):
         if n >= 0:
             power = 10**n
             binary = power.bit_length() - 1
-            top = power << 127 - binary if binary <= 127 else power >> binary - 127
+            top = power << 127 - binary if binary <= 127 else (power >> binary - 127) + (n > LAST_EXACT)
         else:
             divisor = 10**-n
             binary = -divisor.bit_length()
-            top = (1 << 127 - binary) // divisor + (n >= -LAST_DIVISOR)
+            top = (1 << 127 - binary) // divisor + 1
         powers[n - LOWEST].high = top >> 64
         powers[n - LOWEST].low = top & 0xFFFFFFFFFFFFFFFF
         powers[n - LOWEST].binary = binary
