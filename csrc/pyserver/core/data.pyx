@@ -73,6 +73,15 @@ cdef JsonData read_data(Reader *reader, Kind kind, dict members):
     return made
 
 
+cdef bytes read_elements(Reader *reader, Kind kind, Py_ssize_t count):
+    cdef Sink sink
+    open_sink(&sink, room_for(reader, kind, count))
+    try:
+        return close_sink(&sink) if scan(reader, kind, &sink) == count else None
+    finally:
+        drop_sink(&sink)
+
+
 cdef int skip_data(Reader *reader) except -1:
     cdef Sink sink
     open_sink(&sink, 0)
@@ -84,16 +93,21 @@ cdef int skip_data(Reader *reader) except -1:
 
 
 cdef Py_ssize_t first_capacity(Reader *reader, Kind kind, dict members) except -1:
-    """Bytes to begin with: what the shape says, if it was there before, but no more than the text can hold."""
-    cdef Py_ssize_t size = size_of(kind) if kind != BYTES else 16
-    cdef Py_ssize_t most = (reader.end - reader.at) // 2 + 1, count = 64
+    """Bytes to begin with: what the shape says, if it was there before."""
+    cdef Py_ssize_t count = 64
     cdef PyObject *shape = PyDict_GetItem(members, "shape")
     if shape is not NULL and type(<object>shape) is list:
         try:
             count = count_of(<object>shape)
         except (ValueError, OverflowError):
             pass
-    return min(min(count, most) * size, reader.max_bytes)
+    return room_for(reader, kind, count)
+
+
+cdef Py_ssize_t room_for(Reader *reader, Kind kind, Py_ssize_t count) noexcept:
+    """Bytes for `count` elements, but no more than the text can hold."""
+    cdef Py_ssize_t size = size_of(kind) if kind != BYTES else 16
+    return min(min(count, (reader.end - reader.at) // 2 + 1) * size, reader.max_bytes)
 
 
 cdef Py_ssize_t scan(Reader *reader, Kind kind, Sink *sink) except -1:
