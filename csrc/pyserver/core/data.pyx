@@ -9,7 +9,9 @@ from libc.string cimport memcpy
 
 from pyserver.core.floats cimport read_run
 from pyserver.core.number cimport Number, brain_of, fits_64_bits, half_of, read_number
-from pyserver.core.reader cimport copy_text, enter, fail, finite_double, peek, read_digits, skip_word
+from pyserver.core.reader cimport (
+    copy_text, enter, fail, finite_double, peek, read_digits, refuse, skip_any_word, skip_word, starts_number,
+)
 from pyserver.core.sink cimport Sink, close_sink, drop_sink, open_sink, reserve
 from pyserver.core.tensor cimport (
     BF16, BOOL, BYTES, FP16, FP32, FP64, INT8, INT64, INVALID, UINT8, count_of, kind_of, name_of, size_of,
@@ -168,16 +170,12 @@ cdef inline int read_element(Reader *reader, Kind kind, Sink *sink, int found) e
 
 cdef inline Py_ssize_t read_plain_floats(Reader *reader, Kind kind, Sink *sink) except -1:
     """Read as many elements as are plain numbers in a row: none, where the one at `at` isn't."""
-    cdef int size = 4 if kind == FP32 else 8
-    cdef Py_ssize_t count
+    cdef Py_ssize_t size = 4 if kind == FP32 else 8, room, count
     make_room(reader, sink, size)
-    count = read_run(&reader.at, reader.start, reader.end, kind, sink.data + sink.used, (sink.capacity - sink.used) // size)
+    room = (sink.capacity - sink.used) // size
+    count = read_run(&reader.at, reader.start, reader.end, kind, sink.data + sink.used, room)
     sink.used += count * size
     return count
-
-
-cdef inline bint starts_number(int found) noexcept nogil:
-    return found == c"-" or c"0" <= found <= c"9"
 
 
 cdef int read_float(Reader *reader, Kind kind, Sink *sink, int found) except -1:
@@ -293,31 +291,3 @@ cdef int skip_element(Reader *reader, Sink *sink, int found) except -1:
     elif found != c"-" and not skip_any_word(reader):
         refuse(reader, INVALID)
     return 0
-
-
-cdef bint skip_any_word(Reader *reader) noexcept nogil:
-    return (
-        skip_word(reader, "true", 4) or skip_word(reader, "false", 5) or skip_word(reader, "null", 4)
-        or skip_word(reader, "NaN", 3) or skip_word(reader, "Infinity", 8)
-    )
-
-
-cdef int refuse(Reader *reader, Kind kind) except -1:
-    """JsonError about the element at `at`: another type than `kind` takes, or no JSON at all."""
-    cdef const unsigned char *at = reader.at
-    cdef int found = peek(reader)
-    if found != c'"' and found != c"{" and not starts_number(found) and not skip_any_word(reader):
-        return fail(reader, "syntax", "Invalid value.", at)
-    if kind == INVALID:
-        return fail(reader, "type", "expected numbers, booleans or strings in 'data'", at)
-    if kind == BOOL:
-        wanted = "boolean as boolean"
-    elif kind == BYTES:
-        wanted = "string as string"
-    elif kind < INT8:
-        wanted = "unsigned-integer as unsigned-integer"
-    elif kind <= INT64:
-        wanted = "signed-integer as signed-integer"
-    else:
-        wanted = "number as double"
-    return fail(reader, "type", f"attempt to access JSON non-{wanted}", at)

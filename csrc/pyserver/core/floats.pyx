@@ -116,7 +116,8 @@ cdef inline const unsigned char *read_plain(const unsigned char *at, double *val
 
 
 cdef Py_ssize_t read_run(
-    const unsigned char **place, const unsigned char *start, const unsigned char *end, Kind kind, char *out, Py_ssize_t room
+    const unsigned char **place, const unsigned char *start, const unsigned char *end, Kind kind, char *out,
+    Py_ssize_t room,
 ) noexcept nogil:
     cdef const unsigned char *at = place[0]
     cdef const unsigned char *behind

@@ -68,7 +68,8 @@ cdef class JsonForm:
             if buffer is None:
                 return None
             buffers.append(buffer)
-        return buffers if skip_piece(reader, <bytes>self._pieces[len(self._arrays)]) and reader.at == reader.end else None
+        ended = skip_piece(reader, <bytes>self._pieces[len(self._arrays)]) and reader.at == reader.end
+        return buffers if ended else None
 
 
 cdef bint skip_piece(Reader *reader, bytes piece) noexcept:

@@ -18,8 +18,6 @@ cdef enum:
     # Digits below 2^64 times these are in the range of normal doubles.
     LOWEST = -300
     HIGHEST = 288
-    # The writer needs more.
-    LAST = 324
     # 5^27 is the last power of five below 2^64, 5^55 the last below 2^128.
     LAST_DIVISOR = 27
     LAST_EXACT = 55
@@ -32,8 +30,8 @@ cdef struct Power:
     int binary
 
 
-# 10^LOWEST to 10^LAST.
-cdef Power[625] powers
+# 10^LOWEST to 10^HIGHEST.
+cdef Power[589] powers
 
 
 # The bits of the double nearest to digits * 10^exponent, ties to even; `exponent` is from LOWEST to HIGHEST. Digits of
