@@ -108,8 +108,8 @@ def decode(
     inputs = []
     at = header_length
     if buffers is not None:
-        for (name, datatype, shape, own, _, _, _), data in zip(described, buffers, strict=True):
-            inputs.append(Tensor(name, datatype, shape, data, own))
+        for (name, datatype, shape, own, _, _, _), buffer in zip(described, buffers, strict=True):
+            inputs.append(Tensor(name, datatype, shape, buffer, own))
     else:
         for name, datatype, shape, own, size, data, _ in described:
             if data is None:

@@ -19,8 +19,9 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
     """The length of the JSON header, None where all is JSON, and the buffers of the body.
 
     Of a header, the first buffer is all; each of the others is the data of a binary output, as it stands in the
-    response. Where all is JSON, the buffers together are it: long ones aren't copied into one. An output is binary where the request lists it so; one not listed follows `binary_data_output`. The header of plain
-    binary answers is kept by names, datatypes, shapes and sizes. ServerError (400) for BYTES that JSON can't hold.
+    response. Where all is JSON, the buffers together are it: long ones aren't copied into one. An output is binary
+    where the request lists it so; one not listed follows `binary_data_output`. The header of plain binary answers is
+    kept by names, datatypes, shapes and sizes. ServerError (400) for BYTES that JSON can't hold.
     """
     listed = request.outputs
     default = request.binary_output
