@@ -23,12 +23,6 @@ cdef struct Number:
 # in `number.end`.
 cdef const unsigned char *read_number(const unsigned char *at, const unsigned char *end, Number *number) noexcept nogil
 
-# The number that eight digits make, each a byte of 0 to 9, the first in the lowest: neighbours are joined to 2, 4, 8.
-cdef inline uint64_t eight_digits(uint64_t values) noexcept nogil:
-    values = (values & <uint64_t>0x00FF00FF00FF00FF) * 10 + (values >> 8 & <uint64_t>0x00FF00FF00FF00FF)
-    values = (values & <uint64_t>0x0000FFFF0000FFFF) * 100 + (values >> 16 & <uint64_t>0x0000FFFF0000FFFF)
-    return (values & <uint64_t>0xFFFFFFFF) * 10000 + (values >> 32)
-
 # Whether an integer is below 2^64 but for its sign: `digits` then holds it, `exact` or not.
 cdef bint fits_64_bits(Number *number) noexcept nogil
 
