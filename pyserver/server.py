@@ -21,6 +21,7 @@ from pyserver.errors import ServerError
 from pyserver.extension.infer import Limits
 from pyserver.extension.regions import Regions
 from pyserver.frontend.address import is_loopback
+from pyserver.instance.forkprocess import ForkProcess
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.instance.process import show_all_stacks
@@ -42,9 +43,15 @@ HEAP_KEPT = 64 << 20
 of 1 MB is else mapped, faulted in page by page and unmapped in each of its copies: 200-400 page faults a request, a
 third of its whole cost over gRPC."""
 
+FRONTS = {
+    "allow_http": "pyserver.frontend.rest.server",
+    "allow_grpc": "pyserver.frontend.grpc.server",
+    "allow_metrics": "pyserver.frontend.metrics",
+}
+"""The modules of the front ends, by the setting that wants them."""
 KILL_GRACE = 2.0
-HEAD_START = 0.02
-"""Seconds that the first models get before the front ends are imported: enough to read their files and fork."""
+WARM_UP_DELAY = 1.0
+"""Seconds after the start, when what was not needed for it is imported."""
 
 
 class Front(Protocol):
@@ -81,9 +88,12 @@ class Watcher(Protocol):
 
 
 class Server:
-    """One server on the running loop: `start`, serve until a signal, `stop`."""
+    """One server on the running loop: `start`, serve until a signal, `stop`.
 
-    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+    `begun` is the process of a fork server that was started before the server's own parts were imported.
+    """
+
+    def __init__(self, settings: Settings, log: Log | None = None, begun: ForkProcess | None = None) -> None:
         self._settings = settings
         startup = from_flags(settings)
         sink = None
@@ -93,7 +103,7 @@ class Server:
         self.registry = Registry()
         kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
-        self._fork_servers = ForkServers() if settings.fork_stubs else None
+        self._fork_servers = ForkServers(begun=begun) if settings.fork_stubs else None
         metrics = CustomMetrics()
         self._regions = Regions(_shares_memory(settings), settings.client_shm_prefix)
         self.data_plane = DataPlane(
@@ -114,17 +124,19 @@ class Server:
         )
         self.fronts: list[Front] = []
         self._polling: asyncio.Task[None] | None = None
-        self._warming: asyncio.Future[object] | None = None
+        self._warming: asyncio.TimerHandle | None = None
 
     async def start(self) -> bool:
         """Start the models and open the ports, side by side: health answers while models load.
 
         False if the server has to exit.
         """
+        loop = asyncio.get_running_loop()
         loading = asyncio.ensure_future(self.control_plane.start(self._names()))
         try:
-            # The models' processes are on their way while the front ends are imported, which takes about as long.
-            await asyncio.sleep(HEAD_START)
+            # In a thread: the models' processes, which start meanwhile, are answered between two modules.
+            await loop.run_in_executor(None, self._import_fronts)
+            settle()
             if not await self._open():
                 return False
             failed = await loading
@@ -139,11 +151,16 @@ class Server:
             return False
         self.data_plane.started()
         if self._settings.model_control_mode == "poll":
-            self._polling = asyncio.get_running_loop().create_task(self._poll())
+            self._polling = loop.create_task(self._poll())
+        if self._fork_servers is not None:
+            self._fork_servers.retire_idle()
         settle()
-        # Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for.
-        self._warming = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
+        self._warming = loop.call_later(WARM_UP_DELAY, self._warm_up)
         return True
+
+    def _warm_up(self) -> None:
+        """Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for."""
+        asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
 
     async def _open(self) -> bool:
         """Open the ports; whether all could be had."""
@@ -162,8 +179,9 @@ class Server:
         settings = self._settings
         deadline = time.monotonic() + settings.exit_timeout_secs
         self.data_plane.stopping()
-        if self._polling is not None:
-            self._polling.cancel()
+        for waiting in (self._polling, self._warming):
+            if waiting is not None:
+                waiting.cancel()
         self.control_plane.cancel_loads()
         if settings.drain_grace_secs:
             await asyncio.sleep(settings.drain_grace_secs)
@@ -197,6 +215,12 @@ class Server:
             return None
         return list(settings.load_model)
 
+    def _import_fronts(self) -> None:
+        """What `_make_fronts` imports, in any thread."""
+        for wanted, module in FRONTS.items():
+            if getattr(self._settings, wanted):
+                importlib.import_module(module)
+
     def _make_fronts(self) -> list[Front]:
         settings = self._settings
         fronts: list[Front] = []
@@ -228,26 +252,28 @@ def _shares_memory(settings: Settings) -> bool:
     return all(is_loopback(address) for allowed, address in opened if allowed)
 
 
-def serve(settings: Settings, log: Log | None = None, watcher: Watcher | None = None) -> int:
+def serve(
+    settings: Settings, log: Log | None = None, watcher: Watcher | None = None, begun: ForkProcess | None = None
+) -> int:
     """Run a server until SIGINT or SIGTERM; the exit status is 0 if it started and ended in order."""
     heap.keep(HEAP_BLOCKS, HEAP_KEPT)
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(settings, log, watcher))
+        return loop.run_until_complete(_run(settings, log, watcher, begun))
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
-async def _run(settings: Settings, shown: Log | None, watcher: Watcher | None) -> int:
+async def _run(settings: Settings, shown: Log | None, watcher: Watcher | None, begun: ForkProcess | None) -> int:
     loop = asyncio.get_running_loop()
     _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
     try:
-        server = Server(settings, shown)
+        server = Server(settings, shown, begun)
     except ServerError as error:
         log.error("%s", error.message)
         return 1
@@ -285,10 +311,13 @@ def _show_stacks_on_signal(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def settle() -> None:
-    """Tell the garbage collector that what is here now stays, and that requests make no cycles worth looking for."""
-    gc.collect()
+    """Tell the garbage collector that what is here now stays, and that requests make no cycles worth looking for.
+
+    It is not asked to look first: imports leave hardly any garbage.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    gc.enable()
 
 
 def _second_signal() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pyserver.instance.console import Console
-from pyserver.instance.descendants import VARIABLE, kill_family
+from pyserver.instance.descendants import VARIABLE, kill_family, new_mark
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
@@ -123,7 +122,7 @@ def show_all_stacks() -> None:
 
 async def bear(spec: InstanceSpec, fds: tuple[int, ...], fork_servers: ForkServers | None) -> Born:
     """A new process with copies of `fds`, in the order in which boot.py takes them. OSError if there can't be one."""
-    mark = f"{os.getpid()}.{secrets.token_hex(8)}"
+    mark = new_mark()
     environment = {**spec.environment, VARIABLE: mark}
     if spec.foreground:
         process = _popen(spec, {**environment, FOREGROUND: "1"}, fds)
