@@ -9,7 +9,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 
 def share(instances: int, kind: str) -> dict[str, str]:
-    """The variables of one of a model's `instances` on a `kind` of device; what the operator has set counts for more."""
+    """The variables of one of `instances` on a `kind` of device; what the operator has set counts for more."""
     variables = dict.fromkeys(THREADS, str(max(1, available_cpus() // instances)))
     if kind == "GPU":
         # All of them, so that a model's `cuda:{model_instance_device_id}` is the device that it is meant to be.

@@ -61,7 +61,8 @@ class Runtimes:
             from pyserver.environment.environments import Environments
 
             named = self._settings.environment_cache
-            self._prepared = Environments(Path(named).absolute() if named else default_folder(), self._settings.load_limit)
+            folder = Path(named).absolute() if named else default_folder()
+            self._prepared = Environments(folder, self._settings.load_limit)
         return self._prepared
 
     def _wanted(self, folder: ModelFolder, config: Any) -> Source | None:

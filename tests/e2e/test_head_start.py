@@ -44,9 +44,7 @@ def test_a_fork_server_that_no_model_needs_ends(serve: Serve, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("options", [("--model-control-mode", "explicit"), ("--fork-stubs=false",)])
-def test_a_server_that_forks_nothing_has_no_fork_server(
-    serve: Serve, tmp_path: Path, options: tuple[str, ...]
-) -> None:
+def test_a_server_that_forks_nothing_has_no_fork_server(serve: Serve, tmp_path: Path, options: tuple[str, ...]) -> None:
     write_constant(tmp_path, "one", 1)
     assert fork_servers(serve(tmp_path, options=options)) == []
 
