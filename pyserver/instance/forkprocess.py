@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pyserver.instance.descendants import VARIABLE, new_mark
 from pyserver.instance.share import share
 from pyserver.instance.spec import BOOT
-from pyserver.settings.machine import gpus
+from pyserver.settings.machine import available_cpus, gpus
 
 TITLE = "pyserver: fork server".ljust(200)
 """Its last argument, whose room its forks write their own titles to."""
@@ -39,8 +39,8 @@ class Kind(NamedTuple):
     def usual(cls) -> Kind:
         """The kind of models that say nothing of instances: one on the CPU, or on each GPU, run by this interpreter."""
         count = len(gpus())
-        variables = {**share(max(1, count), "GPU" if count else "CPU"), **os.environ, VARIABLE: new_mark()}
-        return cls.of(sys.executable, BOOT, variables)
+        own = share(available_cpus(), max(1, count), "GPU" if count else "CPU")
+        return cls.of(sys.executable, BOOT, {**own, **os.environ, VARIABLE: new_mark()})
 
 
 class ForkProcess(NamedTuple):

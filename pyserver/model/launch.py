@@ -15,7 +15,7 @@ from pyserver.repository import parameters
 from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.instances import InstanceEntry
-from pyserver.settings import Settings
+from pyserver.settings import Settings, available_cpus
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""
@@ -27,6 +27,7 @@ class Launch:
     def __init__(self, settings: Settings) -> None:
         self._backends = [*(Path(path).resolve() for path in settings.backend_directory), BUNDLED_BACKENDS]
         self._settings = settings
+        self._cpus = available_cpus()
         self._runtimes = Runtimes(settings)
         self._equipped: dict[tuple[str, int], Runtime] = {}
 
@@ -63,7 +64,7 @@ class Launch:
             backend_directory=str(backend or ""),
             config_json=config_json,
             interpreter=runtime.interpreter,
-            environment={**share(count, entry.kind), **runtime.variables},
+            environment={**share(self._cpus, count, entry.kind), **runtime.variables},
             title=f"pyserver: {folder.name}/{version} {entry.name}",
             response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
