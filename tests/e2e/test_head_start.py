@@ -13,7 +13,6 @@ import pytest
 from tests.conftest import Serve
 from tests.support.repositories import CONSTANT, CONSTANT_CONFIG, write_constant, write_model
 from tools import proc
-from tools.process import ServerProcess
 
 pytestmark = pytest.mark.ours
 
@@ -22,15 +21,11 @@ MARK = "PYSERVER_TEST_HEAD_START"
 TWO_INSTANCES = CONSTANT_CONFIG + "instance_group { count: 2 }\n"
 
 
-def fork_servers(server: ServerProcess) -> list[int]:
-    return [child for child in proc.children(server.pid) if "pyserver: fork server" in proc.command_line(child)]
-
-
 def test_models_are_forked_from_the_process_that_was_started_first(serve: Serve, tmp_path: Path) -> None:
     write_constant(tmp_path, "one", 1)
     write_constant(tmp_path, "two", 2)
     server = serve(tmp_path)
-    (parent,) = fork_servers(server)
+    (parent,) = proc.fork_servers(server.pid)
     assert {proc.parent(stub) for stub in proc.stubs(server.pid)} == {parent}
 
 
@@ -40,13 +35,15 @@ def test_a_fork_server_that_no_model_needs_ends(serve: Serve, tmp_path: Path) ->
     server = serve(tmp_path)
     stubs = proc.stubs(server.pid)
     assert len(stubs) == 2
-    server.wait_until(lambda: fork_servers(server) == [proc.parent(stubs[0])], PATIENCE, "to end what it doesn't need")
+    server.wait_until(
+        lambda: proc.fork_servers(server.pid) == [proc.parent(stubs[0])], PATIENCE, "to end what it doesn't need"
+    )
 
 
 @pytest.mark.parametrize("options", [("--model-control-mode", "explicit"), ("--fork-stubs=false",)])
 def test_a_server_that_forks_nothing_has_no_fork_server(serve: Serve, tmp_path: Path, options: tuple[str, ...]) -> None:
     write_constant(tmp_path, "one", 1)
-    assert fork_servers(serve(tmp_path, options=options)) == []
+    assert proc.fork_servers(serve(tmp_path, options=options).pid) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
