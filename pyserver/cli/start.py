@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"pyserver start: {error.message}", file=sys.stderr)
         return 1
     begun = headstart.begin(settings)
-    from pyserver.server import serve
+    from pyserver.server.process import serve
 
     configure(settings)
     try:

@@ -34,7 +34,7 @@ def test_the_server_is_given_what_was_begun(tmp_path: Path, monkeypatch: pytest.
         given.extend(arguments)
         return 7
 
-    monkeypatch.setattr("pyserver.server.serve", serve_nothing)
+    monkeypatch.setattr("pyserver.server.process.serve", serve_nothing)
     monkeypatch.setattr("pyserver.cli.log.configure", lambda *_: None)
     assert serve.main(["--model-repository", str(tmp_path)]) == 7
     begun = given[-1]

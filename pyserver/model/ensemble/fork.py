@@ -9,7 +9,8 @@ from pyserver.errors import ServerError
 from pyserver.model.ensemble.leases import Shared, leases_of
 from pyserver.model.ensemble.passage import Passage, tensors_in
 from pyserver.model.ensemble.turns import Order, Turn
-from pyserver.model.stream import Item, Stream
+from pyserver.model.items import Item
+from pyserver.model.stream import Stream
 from pyserver.scheduler.graph import Way
 from pyserver.types import InferResponse, Tensor
 
