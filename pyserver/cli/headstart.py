@@ -13,7 +13,7 @@ def begin(settings: Settings) -> ForkProcess | None:
     """Start the process that models' processes will be forked from, which imports numpy meanwhile; None where no model
     may need it.
 
-    The garbage collector rests until `server.server.settle`: it would look through all that is imported, and find nothing.
+    The garbage collector rests until the server settles: it would look through all that is imported, and find nothing.
     """
     gc.disable()
     loads = settings.model_control_mode != "explicit" or settings.load_model
