@@ -174,6 +174,10 @@ class DataPlane:
         """Whether clients of this model speak as MLServer does; raises as `check` does."""
         return self._registry.get(name, version).of_mlserver
 
+    def feeds(self, request: InferRequest) -> bool:
+        """Whether its model reads all of a client's stream in one call, this request's being the first."""
+        return request.extension is None and self._registry.get(request.model_name, request.model_version).feeds
+
     @property
     def name(self) -> str:
         """The server's name."""

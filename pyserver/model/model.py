@@ -114,6 +114,11 @@ class Model:
         return next((place.instance.handlers for place in self.supervisors if place.ready), [])
 
     @property
+    def feeds(self) -> bool:
+        """Whether a call of it reads all requests of a client's stream: that of an MLServer model's predict_stream."""
+        return any(place.ready and place.instance.feeds for place in self.supervisors)
+
+    @property
     def whole(self) -> bool:
         """Whether all its instances live."""
         return all(supervisor.ready for supervisor in self.supervisors)
@@ -197,7 +202,7 @@ class Model:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
         rows = self._signature.check(request)
         stream = Stream(self)
-        if self.cached is not None:
+        if self.cached is not None and not self.feeds:
             self.streams.add(stream)
             future = self.cached.infer(request, rows)
             if request.trace is not None:
@@ -215,6 +220,10 @@ class Model:
             raise
         self.statistics.touch()
         return stream
+
+    def check(self, request: InferRequest) -> None:
+        """Raise the ServerError of a request that isn't as the model wants it."""
+        self._signature.check(request)
 
     def streamed(self, stream: Stream, response: InferResponse, final: bool) -> None:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""

@@ -67,6 +67,12 @@ class Host:
         said = self.runner.finish(model.metadata())
         self.metadata = said.model_dump(mode="json") if hasattr(said, "model_dump") else dict(said)
 
+    @property
+    def feeds(self) -> bool:
+        """Whether the model has a predict_stream of its own, which is to read a client's whole stream."""
+        base = importlib.import_module("mlserver").MLModel
+        return getattr(type(self.model), "predict_stream", None) is not base.predict_stream
+
     def finalize(self) -> None:
         """Finish what was begun, and unload the model."""
         self.runner.drain()
