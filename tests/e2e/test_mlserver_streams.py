@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,45 +13,9 @@ from tritonclient.grpc import service_pb2 as pb
 
 from tests.conftest import Serve
 from tests.support.runtimes import write_runtime
+from tests.support.talks import PATIENCE, Talk, answered, numbers
 
 pytestmark = pytest.mark.ours
-PATIENCE = 20
-
-
-def numbers(*values: int, model: str = "talks", identity: str = "") -> Any:
-    request = pb.ModelInferRequest(model_name=model, id=identity)
-    added = request.inputs.add(name="x", datatype="INT64", shape=[len(values)])
-    added.contents.int64_contents.extend(values)
-    return request
-
-
-def answered(response: Any) -> list[int]:
-    return list(response.outputs[0].contents.int64_contents)
-
-
-class Talk:
-    """A stream whose requests are said one by one."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._said: queue.Queue[Any] = queue.Queue()
-        method = channel.stream_stream(
-            "/inference.GRPCInferenceService/ModelStreamInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-            response_deserializer=pb.ModelInferResponse.FromString,
-        )
-        self.call = method(iter(self._said.get, None), timeout=PATIENCE)
-
-    def say(self, *values: int, **fields: Any) -> None:
-        self._said.put(numbers(*values, **fields))
-
-    def say_all(self) -> None:
-        self._said.put(None)
-
-    def hear(self) -> list[int]:
-        return answered(next(self.call))
-
-    def rest(self) -> list[list[int]]:
-        return [answered(response) for response in self.call]
 
 
 class Client:
@@ -154,7 +117,7 @@ def test_an_error_ends_the_stream_with_its_status(client: Client, wrong: list[in
     assert talk.hear() == [5, 1]
     request = numbers(*wrong)
     request.inputs[0].shape[:] = [1]
-    talk._said.put(request)
+    talk.put(request)
     with pytest.raises(grpc.RpcError) as caught:
         talk.rest()
     assert caught.value.code() == code

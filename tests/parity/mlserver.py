@@ -21,14 +21,14 @@ REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22", "pandas<3"]
 
 
 class RealMLServer(ForeignProcess):
-    """`mlserver start` on `folder`, in an environment of its own, with one worker."""
+    """`mlserver start` on `folder`, in an environment of its own, with one worker unless told otherwise."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         home = environment("mlserver-pandas", REQUIREMENTS)
         self._ports = free_ports(3)
         http, grpc, metrics = self._ports
         settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "debug": False}
-        (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 1}))
+        (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": workers}))
         super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver", cwd=folder)
 
     def wait_listening(self, timeout: float = 60) -> None:

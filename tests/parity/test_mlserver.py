@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.conftest import Serve
 from tests.parity.mlserver import DIFFERENCES, EXCHANGES, Difference, Exchange, RealMLServer, write_folder
 from tests.parity.test_parity import ABSENT, leaves
 from tests.support.runtimes import write_runtime
+from tests.support.talks import Talk, answered
 from tools.process import ServerProcess
 
 pytestmark = [pytest.mark.parity, pytest.mark.ours, pytest.mark.timeout(300)]
@@ -63,6 +67,37 @@ def test_answers_are_equal(real: ServerProcess, ours: ServerProcess, used: set[D
             if not reasons:
                 unexplained.append(f"{field}: ours {got!r}, MLServer's {expected!r}")
     assert not unexplained, "\n".join(["", *unexplained])
+
+
+def test_a_whole_stream_is_one_call(make_server: Serve, tmp_path: Path) -> None:
+    write_folder(tmp_path / "real", "talks", "Talks")
+    write_runtime(tmp_path / "ours", "talks", "runtimes.Talks")
+    heard = []
+    with RealMLServer(tmp_path / "real", workers=0) as real, make_server(tmp_path / "ours") as ours:
+        for server in (real, ours):
+            with grpc.insecure_channel(server.grpc) as channel:
+                heard.append(list(_talked(channel)))
+    assert heard[0] == heard[1]
+
+
+def _talked(channel: grpc.Channel) -> Iterator[Any]:
+    """All that is heard in streams that are ended by the client, by the model, and by an error."""
+    for end in (None, 0, -1):
+        talk = Talk(channel)
+        talk.say(1, identity="first")
+        yield talk.hear()
+        talk.say(2, 3, identity="second")
+        response = next(talk.call)
+        yield answered(response), response.id
+        if end is not None:
+            talk.say(end)
+        with contextlib.suppress(grpc.RpcError):
+            if end is None:
+                talk.say_all()
+            for response in talk.call:
+                yield answered(response), response.id
+        talk.say_all()
+        yield talk.call.code(), talk.call.details()
 
 
 def covers(row: Difference, exchange: str, field: str, ours: Any, theirs: Any) -> bool:
