@@ -173,7 +173,7 @@ class _Session:
         """The access log's line of a request: what its responses hold, and the code of the last error among them."""
         if self._access.on and not ask.fed:
             seconds = time.monotonic() - ask.began
-            self._access.line("-", "grpc", "POST", self._method.path, code, ask.size, seconds, ask.id)
+            self._access.part(self._method.path, code, ask.size, seconds, ask.id)
 
     def _refusal(self, ask: _Ask) -> _Message:
         assert ask.error is not None
