@@ -1,6 +1,7 @@
 """The runtimes that tests/e2e/test_mlserver*.py serve; the real MLServer runs them as well (tests/parity)."""
 
 import asyncio
+import logging
 import os
 from typing import AsyncIterator, List, Tuple
 
@@ -10,6 +11,7 @@ import pandas as pd
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, NumpyRequestCodec, StringCodec, decode_args
 from mlserver.errors import MLServerError
+from mlserver.logging import logger
 from mlserver.types import (
     InferenceRequest,
     InferenceResponse,
@@ -229,3 +231,13 @@ class Talks(MLModel):
 
     def _made(self, numbers: list[int]) -> InferenceResponse:
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("n", np.array(numbers))])
+
+
+class Logs(MLModel):
+    """Tells MLServer's logger, and one below it, what id it was asked with."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        logging.getLogger("mlserver.mine").debug("debug %s", payload.id)
+        logger.info("info %s", payload.id)
+        logging.getLogger("mlserver.mine").warning("warning %s", payload.id)
+        return InferenceResponse(model_name=self.name, outputs=[])

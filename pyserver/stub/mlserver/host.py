@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any, Dict, List
 
+from pyserver.stub import logger
 from pyserver.stub.loading import Load
 from pyserver.stub.mlserver.runner import Runner
 
@@ -33,6 +34,7 @@ class Host:
         self.errors = importlib.import_module("mlserver.errors").MLServerError
         self.types = importlib.import_module("mlserver.types")
         importlib.import_module("mlserver.logging").configure_logger(settings.Settings())
+        logger.adopt("mlserver")
         self.settings = settings.ModelSettings.model_validate(dict(self._given))
         self._class = self._implementation()
         self.runner = Runner()
