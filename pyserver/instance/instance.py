@@ -68,7 +68,7 @@ class Instance(Dispatcher):
         self._services: Services = services or NoServices()
         self._limit: ExecutionLimit | None = None
         self.metadata: dict[str, Any] = {}
-        self.handlers: list[dict[str, str]] = []
+        self.handlers: list[dict[str, Any]] = []
         self.feeds = False
         self._fork_servers = fork_servers
         self._has_probe = False

@@ -56,8 +56,8 @@ LOADED = 17
 """JSON: {"config": {...} or null}, or {"error": message, "traceback": text}."""
 INITIALIZED = 18
 """JSON: {}, with is_ready (true) where the model has such a method, and metadata (an object) where an MLServer model
-says something of itself, handlers (a list of {path, method}) where it answers REST routes of its own, feeds (true)
-where it reads a client's whole stream in one call; or {"error", "traceback"}."""
+says something of itself, handlers (a list of {path, method, document}) where it answers REST routes of its own, feeds
+(true) where it reads a client's whole stream in one call; or {"error", "traceback"}."""
 RESPONSE = 19
 """An answer, or the error, to one request. Extras: parameters (an object), or, with an error, message and, where there
 is one, traceback."""

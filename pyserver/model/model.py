@@ -109,7 +109,7 @@ class Model:
         return next((place.instance.metadata for place in self.supervisors if place.ready), {})
 
     @property
-    def handlers(self) -> list[dict[str, str]]:
+    def handlers(self) -> list[dict[str, Any]]:
         """The REST routes (path, method) that an MLServer model answers itself; empty for others."""
         return next((place.instance.handlers for place in self.supervisors if place.ready), [])
 

@@ -18,7 +18,6 @@ from tritonclient.utils import InferenceServerException
 from tests.conftest import Serve
 from tests.support.clients import Answer, ask, infer_json, tensor
 from tests.support.repositories import write_constant
-from tests.support.runtimes import write_runtime
 from tools.process import ServerProcess
 
 ASKED = {"inputs": [tensor("ASKED", "BOOL", [1], [True])]}
@@ -43,7 +42,6 @@ def settings(server: ServerProcess, changes: Any = None) -> Answer:
 def quiet(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("models")
     write_constant(repository, "constant")
-    write_runtime(repository, "logs", "runtimes.Logs")
     with make_server(repository) as server:
         yield server
 
@@ -119,20 +117,6 @@ def test_changes_take_effect_at_once(running: ServerProcess) -> None:
     with triton_http.InferenceServerClient(running.http) as client:
         client.is_server_live()
     assert not any("quiet" in line or "hidden" in line for line in running.lines)
-
-
-def test_what_models_tell_mlservers_logger(running: ServerProcess) -> None:
-    assert infer_json(running, "logs", {"id": "first", "inputs": []}).status == 200
-    assert re.match(r"I.*\blogs.*runtimes\.py:\d+: info first$", running.wait_log("info first"))
-    assert running.wait_log("warning first").startswith("W")
-    settings(running, {"log_verbose_level": 1, "log_info": False})
-    assert infer_json(running, "logs", {"id": "second", "inputs": []}).status == 200
-    assert running.wait_log("debug second").startswith("V")
-    running.wait_log("warning second")
-    settings(running, {"log_verbose_level": 0, "log_info": True, "log_warning": False})
-    assert infer_json(running, "logs", {"id": "third", "inputs": []}).status == 200
-    running.wait_log("info third")
-    assert not any(said in line for line in running.lines for said in ("debug first", "info second", "warning third"))
 
 
 def test_the_access_log_has_a_line_for_every_request(serve: Serve, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ UUID = 36
 @pytest.fixture(scope="module")
 def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("mlserver")
-    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain"):
+    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain", "Logs"):
         write_runtime(repository, name.lower(), f"runtimes.{name}")
     write_runtime(repository, "modern", "modern.Modern")
     write_runtime(
@@ -424,3 +425,22 @@ def test_a_model_that_is_not_ready_does_not_load(serve: Serve, tmp_path: Path) -
     assert "not ready" in never.error
     absent = ask(server, "POST", "/v2/repository/models/absent/load")
     assert "has no 'Absent'" in absent.error
+
+
+def test_what_models_tell_mlservers_logger(served: ServerProcess) -> None:
+    assert infer_json(served, "logs", {"id": "first", "inputs": []}).status == 200
+    assert re.match(r"I.*\blogs.*runtimes\.py:\d+: info first$", served.wait_log("info first"))
+    assert served.wait_log("warning first").startswith("W")
+    set_logging(served, {"log_verbose_level": 1, "log_info": False})
+    assert infer_json(served, "logs", {"id": "second", "inputs": []}).status == 200
+    assert served.wait_log("debug second").startswith("V")
+    served.wait_log("warning second")
+    set_logging(served, {"log_verbose_level": 0, "log_info": True, "log_warning": False})
+    assert infer_json(served, "logs", {"id": "third", "inputs": []}).status == 200
+    served.wait_log("info third")
+    assert not any(said in line for line in served.lines for said in ("debug first", "info second", "warning third"))
+    set_logging(served, {"log_warning": True})
+
+
+def set_logging(server: ServerProcess, changes: dict[str, Any]) -> None:
+    assert ask(server, "POST", "/v2/logging", json.dumps(changes).encode()).status == 200
