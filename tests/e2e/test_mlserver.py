@@ -22,8 +22,12 @@ UUID = 36
 
 
 @pytest.fixture(scope="module")
-def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    repository = tmp_path_factory.mktemp("mlserver")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlserver")
+
+
+@pytest.fixture(scope="module")
+def served(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
     for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain", "Logs"):
         write_runtime(repository, name.lower(), f"runtimes.{name}")
     write_runtime(repository, "modern", "modern.Modern")
@@ -36,7 +40,7 @@ def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
         inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"content_type": "np"}}],
         parameters={"content_type": "np", "version": "v1"},
     )
-    with make_server(repository) as running:
+    with make_server(repository, options=("--model-control-mode=explicit", "--load-model=*")) as running:
         yield running
 
 
@@ -416,14 +420,13 @@ def test_a_large_body_and_large_parameters(served: ServerProcess) -> None:
     assert output["data"] == array.tolist()
 
 
-def test_a_model_that_is_not_ready_does_not_load(serve: Serve, tmp_path: Path) -> None:
-    write_runtime(tmp_path, "never", "runtimes.NeverReady")
-    write_runtime(tmp_path, "absent", "runtimes.Absent")
-    server = serve(tmp_path, options=("--model-control-mode=explicit",))
-    never = ask(server, "POST", "/v2/repository/models/never/load")
+def test_a_model_that_is_not_ready_does_not_load(served: ServerProcess, repository: Path) -> None:
+    write_runtime(repository, "never", "runtimes.NeverReady")
+    write_runtime(repository, "absent", "runtimes.Absent")
+    never = ask(served, "POST", "/v2/repository/models/never/load")
     assert never.status == 400
     assert "not ready" in never.error
-    absent = ask(server, "POST", "/v2/repository/models/absent/load")
+    absent = ask(served, "POST", "/v2/repository/models/absent/load")
     assert "has no 'Absent'" in absent.error
 
 
