@@ -14,7 +14,7 @@ from tritonclient import http as triton_http
 
 from tests.conftest import Serve
 from tests.support.clients import Answer, ask, infer_json, one_input, tensor
-from tests.support.runtimes import write_runtime
+from tests.support.runtimes import module_of, write_runtime
 from tools.process import ServerProcess
 
 pytestmark = pytest.mark.ours
@@ -29,7 +29,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
     for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain", "Logs"):
-        write_runtime(repository, name.lower(), f"runtimes.{name}")
+        write_runtime(repository, name.lower(), f"{module_of(name)}.{name}")
     write_runtime(repository, "modern", "modern.Modern")
     write_runtime(
         repository,

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Serve
 from tests.parity.mlserver import REQUIREMENTS
 from tests.support.clients import ask, infer_json, tensor
-from tests.support.runtimes import write_runtime
+from tests.support.runtimes import module_of, write_runtime
 from tools.environments import environment, interpreters
 
 pytestmark = pytest.mark.ours
@@ -63,7 +63,7 @@ class Handled(MLModel):
 def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Path) -> None:
     python = str(environment("mlserver-pandas", REQUIREMENTS) / "bin/python")
     for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams"):
-        write_runtime(tmp_path, name.lower(), f"runtimes.{name}", environment=python)
+        write_runtime(tmp_path, name.lower(), f"{module_of(name)}.{name}", environment=python)
     write_runtime(tmp_path, "whose", "models.Whose", source=WHOSE, environment=python)
     write_runtime(tmp_path, "handled", "models.Handled", source=HANDLED, environment=python)
     server = serve(tmp_path)
@@ -111,7 +111,7 @@ def test_the_oldest_python_serves(serve: Serve, tmp_path: Path) -> None:
     name = f"names-{OLDEST[0]}.{OLDEST[1]}"
     python = environment(name, [NUMPY, "pydantic>=2,<3", "pandas"], interpreters()[OLDEST]) / "bin/python"
     for kind in ("Decoded", "Frame", "Streams"):
-        write_runtime(tmp_path, kind.lower(), f"runtimes.{kind}", environment=str(python))
+        write_runtime(tmp_path, kind.lower(), f"{module_of(kind)}.{kind}", environment=str(python))
     server = serve(tmp_path)
     request = {"inputs": [tensor("a", "FP32", [2], [1, 2]), tensor("s", "BYTES", [2], ["x", "y"])]}
     outputs = infer_json(server, "decoded", request).json["outputs"]

@@ -7,7 +7,6 @@ from typing import AsyncIterator, List, Tuple
 
 import mlserver
 import numpy as np
-import pandas as pd
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, NumpyRequestCodec, StringCodec, decode_args
 from mlserver.errors import MLServerError
@@ -59,14 +58,6 @@ class Decoded(MLModel):
     @decode_args
     async def predict(self, a: np.ndarray, s: List[str]) -> Tuple[np.ndarray, List[str]]:
         return a * 2, [*s, *s]
-
-
-class Frame(MLModel):
-    """A data frame in, a data frame out."""
-
-    @decode_args
-    async def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(total=frame.sum(axis=1, numeric_only=True))
 
 
 class Heard(MLModel):

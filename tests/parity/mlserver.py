@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.clients import ask, tensor
-from tests.support.runtimes import RUNTIMES
+from tests.support.runtimes import RUNTIMES, module_of
 from tools import proc
 from tools.environments import environment
 from tools.process import ForeignProcess, ServerProcess
@@ -51,7 +51,7 @@ def write_folder(folder: Path, name: str, kind: str, **settings: Any) -> None:
     """A model of tests/models_mlserver as MLServer wants it."""
     target = folder / name
     target.mkdir(parents=True)
-    shutil.copy(RUNTIMES / "runtimes.py", target / f"{name}_runtimes.py")
+    shutil.copy(RUNTIMES / f"{module_of(kind)}.py", target / f"{name}_runtimes.py")
     said = {"name": name, "implementation": f"{name}_runtimes.{kind}", **settings}
     (target / "model-settings.json").write_text(json.dumps(said))
 

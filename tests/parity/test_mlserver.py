@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Serve
 from tests.parity.mlserver import DIFFERENCES, EXCHANGES, Difference, Exchange, RealMLServer, write_folder
 from tests.parity.test_parity import ABSENT, leaves
-from tests.support.runtimes import write_runtime
+from tests.support.runtimes import module_of, write_runtime
 from tests.support.talks import Talk, answered
 from tools.process import ServerProcess
 
@@ -43,7 +43,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def ours(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("ours")
     for name in NAMES:
-        write_runtime(repository, name.lower(), f"runtimes.{name}")
+        write_runtime(repository, name.lower(), f"{module_of(name)}.{name}")
     write_runtime(repository, "meta", "runtimes.Meta", **META)
     with make_server(repository) as server:
         yield server
