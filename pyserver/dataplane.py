@@ -121,7 +121,7 @@ class DataPlane:
         """The V2 model metadata document; of one version it lists that one alone, as Triton does."""
         model = self._registry.get(name, version)
         if model.of_mlserver:
-            return mlserver_metadata(model.name, model.metadata)
+            return mlserver_metadata(model.name, model.instances.metadata)
         versions = [model.version] if version else list(self._registry.entry(name).serving())
         return model_metadata(model.config, versions)
 
@@ -177,11 +177,13 @@ class DataPlane:
     def handlers(self, name: str, version: str) -> tuple[Sequence[Mapping[str, Any]], int]:
         """The REST routes that the model answers itself, and its number: the oldest model's is the smallest."""
         model = self._registry.get(name, version)
-        return model.handlers, model.number
+        return model.instances.handlers, model.number
 
     def feeds(self, request: InferRequest) -> bool:
         """Whether its model reads all of a client's stream in one call, this request's being the first."""
-        return request.extension is None and self._registry.get(request.model_name, request.model_version).feeds
+        return (
+            request.extension is None and self._registry.get(request.model_name, request.model_version).instances.feeds
+        )
 
     @property
     def name(self) -> str:

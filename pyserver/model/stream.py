@@ -25,7 +25,7 @@ class Stream(Items):
     """
 
     def __init__(self, model: Model) -> None:
-        super().__init__()
+        Items.__init__(self)  # without super(), which is dearer: there is a stream for every request
         self.model = model
         self.pending: Pending | None = None
         self.followed: asyncio.Future[InferResponse] | None = None
