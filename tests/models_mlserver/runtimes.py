@@ -220,7 +220,7 @@ class Talks(MLModel):
         finally:
             self._closed += 1
 
-    def _made(self, numbers: list[int]) -> InferenceResponse:
+    def _made(self, numbers: List[int]) -> InferenceResponse:
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("n", np.array(numbers))])
 
 

@@ -48,3 +48,13 @@ class Talk:
 
     def rest(self) -> list[list[int]]:
         return [answered(response) for response in self.call]
+
+
+def talked(channel: grpc.Channel) -> list[list[int]]:
+    """All that is heard of two requests in one stream."""
+    talk = Talk(channel)
+    talk.say(1)
+    first = talk.hear()
+    talk.say(2, 3)
+    talk.say_all()
+    return [first, *talk.rest()]
