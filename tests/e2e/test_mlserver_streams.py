@@ -164,7 +164,7 @@ def test_who_is_not_read_has_to_wait(client: Client) -> None:
         request_serializer=pb.ModelInferRequest.SerializeToString,
         response_deserializer=pb.ModelInferResponse.FromString,
     )
-    call = method(requests(), timeout=PATIENCE)
+    call: Any = method(requests(), timeout=PATIENCE)
     assert answered(next(call)) == [1000, 1]
     assert len(taken) < 60
     assert [answered(response)[0] for response in call][-1] == 1000 + (100 << 16)

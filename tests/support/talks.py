@@ -32,7 +32,7 @@ class Talk:
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelInferResponse.FromString,
         )
-        self.call = method(iter(self._said.get, None), timeout=PATIENCE)
+        self.call: Any = method(iter(self._said.get, None), timeout=PATIENCE)
 
     def say(self, *values: int, **fields: Any) -> None:
         self.put(numbers(*values, **fields))
