@@ -6,8 +6,10 @@ import shutil
 import sys
 import tempfile
 import time
+from compileall import compile_dir
 from pathlib import Path
 
+import pyserver
 from benchmarks.peers import MODELS
 from benchmarks.report import Figure, Start
 from tools import proc
@@ -20,6 +22,7 @@ SERVERS = ("pyserver", "triton")
 def measure_start(names: list[str], models: int, rounds: int) -> Figure:
     """Start each server `rounds` times, in turns, on a repository of `models` models."""
     able = [name for name in dict.fromkeys(names) if name in SERVERS]
+    compile_dir(Path(pyserver.__file__).parent, quiet=1)  # byte code, as an installation has, and as the peers have
     samples: dict[str, list[Start]] = {name: [] for name in able}
     with tempfile.TemporaryDirectory(prefix="bench-start-") as folder:
         for number in range(models):

@@ -7,15 +7,17 @@ import binascii
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pyserver.errors import ServerError, invalid, unavailable, unsupported
+from pyserver.errors import ServerError, internal, invalid, unavailable, unsupported
 from pyserver.instance.log_levels import LogLevels
 from pyserver.instance.spec import InstanceSpec
 from pyserver.model.custom_metrics import CustomMetrics
 from pyserver.model.cycles import cycle
+from pyserver.model.feed import Feed
 from pyserver.model.registry import Registry
 from pyserver.model.stream import Stream
 from pyserver.model.tracing import begin_child
 from pyserver.observe.traces import Traces
+from pyserver.payload import Pending
 from pyserver.repository.uploads import FILE_PREFIX
 from pyserver.types import InferRequest
 
@@ -72,6 +74,14 @@ class ModelServices:
         """Remember who calls whom: at exit callers go first."""
         with suppress(ServerError):  # it loads, or is going
             self._registry.get(caller.model_name, str(caller.version)).calls.add(called)
+
+    def feed(self, pending: Pending) -> Feed:
+        """The rest of the stream that `pending` began, which is read once."""
+        reply = pending.reply
+        feed = reply.feed if isinstance(reply, Stream) else None
+        if feed is None or feed.is_read:
+            raise internal("this request has no stream that could be read")
+        return feed
 
     async def control(self, caller: Instance, asked: dict[str, Any]) -> Any:
         """Do what a model asks by pb_utils.load_model and the like."""

@@ -173,6 +173,17 @@ class DataPlane:
         """Whether clients of this model speak as MLServer does; raises as `check` does."""
         return self._registry.get(name, version).of_mlserver
 
+    def handlers(self, name: str, version: str) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """The REST routes that the model answers itself, and its number: the oldest model's is the smallest."""
+        model = self._registry.get(name, version)
+        return model.instances.handlers, model.number
+
+    def feeds(self, request: InferRequest) -> bool:
+        """Whether its model reads all of a client's stream in one call, this request's being the first."""
+        return (
+            request.extension is None and self._registry.get(request.model_name, request.model_version).instances.feeds
+        )
+
     @property
     def name(self) -> str:
         """The server's name."""

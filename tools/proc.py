@@ -25,10 +25,16 @@ def parent(pid: int) -> int:
 
 def stubs(server: int) -> list[int]:
     """The living processes of models of `server`, in the order of their start, whoever forked them."""
+    forking = fork_servers(server)
     found = []
     for child in children(server):
-        found += children(child) if "pyserver: fork server" in command_line(child) else [child]
+        found += children(child) if child in forking else [child]
     return sorted(found)
+
+
+def fork_servers(server: int) -> list[int]:
+    """The living processes that `server` has its models' processes forked by, in the order of their start."""
+    return [child for child in children(server) if "pyserver: fork server" in command_line(child)]
 
 
 def tree(pid: int) -> list[int]:

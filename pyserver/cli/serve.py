@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pyserver.cli import headstart
 from pyserver.cli.flags import parse
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve as `arguments` say; the exit status."""
     settings = parse(arguments)
+    begun = headstart.begin(settings)
     from pyserver.cli.log import configure
     from pyserver.cli.screen import Lines, Screen
     from pyserver.server.process import serve
 
     if not sys.stderr.isatty():
-        return serve(settings, configure(settings), Lines(settings))
+        return serve(settings, configure(settings), Lines(settings), begun)
     screen = Screen(settings, sys.stderr)
-    return serve(settings, configure(settings, None if settings.log_file else screen.handler), screen)
+    return serve(settings, configure(settings, None if settings.log_file else screen.handler), screen, begun)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyserver.cli import loggers
+from pyserver.cli import headstart, loggers
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
 from pyserver.cli.sources import PREFIX, SEPARATOR
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except ServerError as error:
         print(f"pyserver start: {error.message}", file=sys.stderr)
         return 1
+    begun = headstart.begin(settings)
     from pyserver.server.process import serve
 
     configure(settings)
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for note in notes:
         log.warning("%s", note)
-    return serve(settings)
+    return serve(settings, begun=begun)
 
 
 def settings_of(folder: Path, options: Sequence[str]) -> tuple[Settings, list[str]]:

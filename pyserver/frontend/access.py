@@ -7,6 +7,7 @@ import logging
 from pyserver.frontend.answered import Answered
 from pyserver.observe.formats import single
 from pyserver.observe.log import Log
+from pyserver.protocol.mlserver_calls import Calls
 
 access = logging.getLogger("pyserver.access")
 
@@ -42,6 +43,20 @@ class AccessLog:
             self._answered.note(protocol, method, path, status, seconds)
             if not self._writes:
                 return
+        self._write(client, protocol, method, path, status, size, seconds, request)
+
+    def part(self, path: str, status: int, size: int, seconds: float, request: str) -> None:
+        """One request among those of a gRPC stream, which is not counted: its stream is."""
+        if self._writes:
+            self._write("-", "grpc", "POST", path, status, size, seconds, request)
+
+    def calls(self, path: str) -> Calls | None:
+        """The counts of an RPC, where they are wanted."""
+        return None if self._answered is None else self._answered.of_call(path)
+
+    def _write(
+        self, client: str, protocol: str, method: str, path: str, status: int, size: int, seconds: float, request: str
+    ) -> None:
         path, request, took = single(path), single(request), 1000.0 * seconds
         fields = {"client": client, "protocol": protocol, "method": method, "path": path, "status": status}
         more = {"size": size, "milliseconds": round(took, 3), "requests": request}

@@ -16,7 +16,7 @@ from pyserver.frontend.rest.lane.server import LaneServer
 from pyserver.frontend.rest.limits import Limits
 from pyserver.observe import metrics_config
 from pyserver.observe.metrics_config import MetricsConfig
-from pyserver.protocol import custom_metrics, mlserver_metrics, mlserver_traffic
+from pyserver.protocol import custom_metrics, mlserver_calls, mlserver_metrics, mlserver_traffic
 from pyserver.protocol.metrics import (
     CONTENT_TYPE,
     CachedSample,
@@ -97,12 +97,15 @@ class Page:
         )
         page += mlserver_metrics.render(starmap(self._counted, self._data_plane.models_of_mlserver()))
         if self._answered is not None:
-            page += mlserver_traffic.render(self._answered.traffic, self._prefix)
+            answered = self._answered
+            page += mlserver_traffic.render(answered.traffic, self._prefix, answered.in_progress())
+            page += mlserver_calls.render(answered.calls)
         return page + custom_metrics.render(self._data_plane.custom_metrics())
 
     def _counted(self, name: str, label: str, model: Model) -> Counted:
         counted = model.statistics
-        return Counted(name, label, counted.success, counted.fail, counted.success_ns)
+        batches = {size: totals[0] for size, totals in counted.batches.items()} if model.config.max_batch_size else None
+        return Counted(name, label, counted.success, counted.fail, counted.success_ns, batches)
 
 
 def sample(name: str, version: int, model: Model, config: MetricsConfig) -> ModelSample:

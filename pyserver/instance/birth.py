@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pyserver.instance.descendants import VARIABLE
+from pyserver.instance.descendants import VARIABLE, new_mark
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.spec import InstanceSpec
 from pyserver.ipc import arena, channel
@@ -55,7 +54,7 @@ class Wires:
 
 async def bear(spec: InstanceSpec, fds: tuple[int, ...], fork_servers: ForkServers | None) -> Born:
     """A new process with copies of `fds`, in the order in which boot.py takes them. OSError if there can't be one."""
-    mark = f"{os.getpid()}.{secrets.token_hex(8)}"
+    mark = new_mark()
     environment = {**spec.environment, VARIABLE: mark}
     if spec.foreground:
         process = _popen(spec, {**environment, FOREGROUND: "1"}, fds)

@@ -16,6 +16,8 @@ from pyserver.types import InferRequest, InferResponse, RequestedOutput, Tensor
 
 WINDOW = 64
 """Responses of one call that the caller may have and not have read; the callee waits with the next."""
+FEED_WINDOW = 8
+"""Requests of a client's stream that its model may have and not have read; the next ones wait at the front end."""
 
 
 class Answering(Protocol):
@@ -31,7 +33,13 @@ class Call:
     """
 
     def __init__(
-        self, calls: Answering, key: int, stream: Responses, blocks: bool, works_for: Sequence[Pending]
+        self,
+        calls: Answering,
+        key: int,
+        stream: Responses,
+        blocks: bool,
+        works_for: Sequence[Pending],
+        window: int = WINDOW,
     ) -> None:
         self.key = key
         self.stream = stream
@@ -39,6 +47,7 @@ class Call:
         self.works_for = works_for
         self.timer: asyncio.TimerHandle | None = None
         self.unread = 0
+        self._window = window
         self._calls = calls
         self._items: deque[tuple[InferResponse, bool]] = deque()
 
@@ -54,7 +63,7 @@ class Call:
 
     def go_on(self) -> None:
         """Send what may be sent."""
-        while self._items and self.unread < WINDOW:
+        while self._items and self.unread < self._window:
             response, final = self._items.popleft()
             try:
                 self._calls.pass_on(self, response, final)

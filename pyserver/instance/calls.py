@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from pyserver.errors import ErrorCode, ServerError, unavailable
-from pyserver.instance.call import Call, nobody_waits, read_request, time_left, unwanted
+from pyserver.instance.call import FEED_WINDOW, Call, nobody_waits, read_request, time_left, unwanted
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.placing import NO_BLOCK, place_one
@@ -118,6 +118,9 @@ class Calls:
         if key in self._open:
             raise MessageError(f"call {key} is under way")
         said = unpack_json(extras)
+        if "feed" in said:
+            self._on_feed(key, said["feed"])
+            return
         inputs = self._responses.outputs(layout, windows)
         works_for = self._caller.pendings(said.get("for", ()))
         try:
@@ -137,6 +140,19 @@ class Calls:
             self._time(call, given_us)
         stream.listen(call.heard)
 
+    def _on_feed(self, key: int, began_by: object) -> None:
+        """The model reads the client's stream that this request of its began."""
+        began = self._caller.pendings([began_by])
+        try:
+            if not began or nobody_waits(began):
+                raise ServerError(ErrorCode.CANCELLED, "nobody waits any more for the answers to this stream")
+            stream = self._services.feed(began[0])
+        except ServerError as error:
+            self._refuse(key, error)
+            return
+        call = self._open[key] = Call(self, key, stream, False, began, FEED_WINDOW)
+        stream.listen(call.heard)
+
     def pass_on(self, call: Call, response: InferResponse, final: bool) -> None:
         """Send an answer, its outputs copied to where the caller reads."""
         if call.key not in self._open:
@@ -148,7 +164,9 @@ class Calls:
         try:
             offset, windows = place_one(self._requests, InferRequest("", inputs=response.outputs))
         except ArenaFull as full:
-            error = unavailable(f"'{self._name}' has no room for an answer of {full.nbytes} bytes (--max-model-memory)")
+            error = unavailable(
+                f"'{self._name}' has no room for {full.nbytes} bytes that it asked for (--max-model-memory)"
+            )
             self._answer(call, flags, error)
             return
         if offset != NO_BLOCK:

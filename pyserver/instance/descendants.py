@@ -21,6 +21,11 @@ _PAUSE = 0.02
 _ROUNDS = 20
 
 
+def new_mark() -> str:
+    """A value of VARIABLE that no other stub of this machine has; all of one server's are of one length."""
+    return f"{os.getpid()}.{os.urandom(8).hex()}"
+
+
 def kill_family(group: int, value: str) -> None:
     """SIGKILL everything in process group `group` (0 for none) or started with VARIABLE=`value`, until nothing is left.
 

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from pyserver.instance import forkprocess
 from pyserver.instance.descendants import VARIABLE
+from pyserver.instance.forkprocess import ForkProcess, Kind
 from pyserver.ipc import forking
 
 log = logging.getLogger(__name__)
 
-TITLE = "pyserver: fork server".ljust(200)
-"""Its last argument, whose room its forks write their own titles to."""
 LINGER = 60.0
 """Seconds that one stays without a stub: whoever dies, or is loaded again, soon needs it."""
 PATIENCE = 60.0
@@ -42,31 +42,25 @@ class Forked(NamedTuple):
 class ForkServer:
     """One process, on the running loop. It ends `linger` seconds after its last stub."""
 
-    def __init__(self, interpreter: str, boot: str, environment: Mapping[str, str], linger: float) -> None:
-        """Start it: OSError if that fails. From the main thread, as every process that is to die with the server."""
+    def __init__(self, begun: ForkProcess, linger: float) -> None:
+        self._process = begun.process
+        self._sock = begun.sock
         self._linger = linger
         self._stubs = 0  # that live, or are asked for
         self._rest: asyncio.TimerHandle | None = None
         self._orders: deque[asyncio.Future[int]] = deque()
         self._loop = asyncio.get_running_loop()
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock.setblocking(False)
-        try:
-            self._process = subprocess.Popen(
-                [interpreter, boot, str(theirs.fileno()), TITLE], env=dict(environment), pass_fds=(theirs.fileno(),),
-                start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        except OSError:
-            self._sock.close()
-            raise
-        finally:
-            theirs.close()
         self._loop.add_reader(self._sock, self._on_answer)
 
     @property
     def alive(self) -> bool:
         """Whether orders reach it, as far as is known."""
         return self._sock.fileno() >= 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no stub."""
+        return not self._stubs
 
     async def fork(self, mark: str, title: str, fds: Sequence[int]) -> Forked:
         """A new stub that has copies of `fds`, in the order of `forking.DESCRIPTORS`; OSError if that can't be."""
@@ -146,11 +140,13 @@ class ForkServer:
 
 
 class ForkServers:
-    """All fork servers of a server, by interpreter and environment."""
+    """All fork servers of a server, by what their stubs have in common; `begun` is one that was started before."""
 
-    def __init__(self, linger: float = LINGER) -> None:
+    def __init__(self, linger: float = LINGER, begun: ForkProcess | None = None) -> None:
         self._linger = linger
-        self._servers: dict[tuple[object, ...], ForkServer] = {}
+        self._servers: dict[Kind, ForkServer] = {}
+        if begun is not None:
+            self._servers[begun.kind] = ForkServer(begun, linger)
 
     async def fork(
         self, interpreter: str, boot: str, environment: Mapping[str, str], title: str, fds: Sequence[int]
@@ -159,19 +155,23 @@ class ForkServers:
 
         Why not is then for whoever starts it to find out: it has streams to say it on.
         """
-        mark = environment[VARIABLE]
-        common = {**environment, VARIABLE: "0" * len(mark)}
-        key = (interpreter, boot, *sorted(common.items()))
+        kind = Kind.of(interpreter, boot, environment)
         for _ in range(2):
             try:
-                return await self._of(key, interpreter, boot, common).fork(mark, title, fds)
+                return await self._of(kind).fork(environment[VARIABLE], title, fds)
             except (OSError, asyncio.TimeoutError) as error:
-                if (server := self._servers.pop(key, None)) is not None:
+                if (server := self._servers.pop(kind, None)) is not None:
                     server.retire()
                 if getattr(error, "errno", 0) != errno.ESTALE:  # its interpreter or its numpy was replaced
                     log.debug("%s: no stub was forked: %s", interpreter, error)
                     break
         return None
+
+    def retire_idle(self) -> None:
+        """End those that no model has turned out to need."""
+        for server in self._servers.values():
+            if server.idle:
+                server.retire()
 
     def close(self) -> None:
         """End them all."""
@@ -179,8 +179,8 @@ class ForkServers:
             server.close()
         self._servers.clear()
 
-    def _of(self, key: tuple[object, ...], interpreter: str, boot: str, environment: Mapping[str, str]) -> ForkServer:
-        server = self._servers.get(key)
+    def _of(self, kind: Kind) -> ForkServer:
+        server = self._servers.get(kind)
         if server is None or not server.alive:
-            server = self._servers[key] = ForkServer(interpreter, boot, environment, self._linger)
+            server = self._servers[kind] = ForkServer(forkprocess.start(kind), self._linger)
         return server

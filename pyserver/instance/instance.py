@@ -64,7 +64,8 @@ class Instance(Dispatcher):
         self._services: Services = services or NoServices()
         self._limit: ExecutionLimit | None = None
         self.metadata: dict[str, Any] = {}
-        self.handlers: list[dict[str, str]] = []
+        self.handlers: list[dict[str, Any]] = []
+        self.feeds = False
         self._fork_servers = fork_servers
         self._has_probe = False
         self._clock = clock
@@ -142,6 +143,7 @@ class Instance(Dispatcher):
             self._has_probe = said.get("is_ready") is True
             self.metadata = said.get("metadata") or {}
             self.handlers = said.get("handlers") or []
+            self.feeds = said.get("feeds") is True
             self._accepting = True
             if warm_up is not None:
                 await warm_up(self)

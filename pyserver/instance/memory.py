@@ -11,6 +11,11 @@ from pyserver.ipc.words import CANCEL_BYTES, CANCEL_SLOTS, TABLES_BYTES, cancel_
 
 log = logging.getLogger(__name__)
 
+_SLOTS = tuple(range(CANCEL_SLOTS - 1, 0, -1))
+"""Of a cancel table: the lowest are used first, so that few of its cache lines are; 0 is nobody's. The numbers are
+the same objects for all models: they would be half a megabyte for each.
+"""
+
 
 class Block:
     """A lease of request memory that a body is received into.
@@ -56,8 +61,7 @@ class RequestMemory:
         self.size = self.arena.size
         self.cancelled = cancel_words(self.view)
         self.taken = taken_words(self.view)
-        # The lowest are used first, so that the table stays in few cache lines; 0 is nobody's.
-        self.slots = list(range(CANCEL_SLOTS - 1, 0, -1))
+        self.slots = list(_SLOTS)
 
     def fileno(self) -> int:
         """Return the memfd's descriptor, for stubs to map."""

@@ -41,6 +41,11 @@ class Services(Protocol):
         A ServerError refuses it, in words for the calling model.
         """
 
+    def feed(self, pending: Pending) -> Responses:
+        """The other requests of the client's stream that `pending` began, in the form of responses.
+        A ServerError where it began none.
+        """
+
     async def control(self, caller: Any, asked: dict[str, Any]) -> Any:
         """Do what else was asked (messages.CONTROL); a value that JSON has. A ServerError refuses it."""
 
@@ -59,6 +64,10 @@ class NoServices:
     ) -> Responses:
         """No other model is there."""
         raise unavailable(f"there is no model '{request.model_name}' to call from here")
+
+    def feed(self, pending: Pending) -> Responses:
+        """No front end is there."""
+        raise unavailable("there is no stream to read here")
 
     async def control(self, caller: Any, asked: dict[str, Any]) -> Any:
         """Nothing is there to be controlled."""

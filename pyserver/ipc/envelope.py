@@ -8,7 +8,8 @@ alike for all requests of one form. Both ends keep what they parsed by its bytes
 A request's rest: `parameters` (without headers); `inputs`, an object for each input: `parameters`, and `json` (true)
 where its data are JSON text, with `datatype` and `shape`, or `nested` (true) where they came as nested lists;
 `outputs`, the [{name, parameters}] that it asks for; `text` (true) where BYTES were JSON strings; `stream` (true) where
-it wants a stream; `typed` (true) where it came in gRPC's typed contents, and is to be answered so.
+it wants a stream; `feed` (true) where it began a client's stream, the other requests of which are its own as well;
+`typed` (true) where it came in gRPC's typed contents, and is to be answered so.
 
 A request to a custom handler has one input, the body of an HTTP request, and in its rest `handler` alone: `number` of
 the handler among the model's, `path` (values of placeholders), `query` (lists of values). Its answer has one output,

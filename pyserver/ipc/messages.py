@@ -56,8 +56,8 @@ LOADED = 17
 """JSON: {"config": {...} or null}, or {"error": message, "traceback": text}."""
 INITIALIZED = 18
 """JSON: {}, with is_ready (true) where the model has such a method, and metadata (an object) where an MLServer model
-says something of itself, handlers (a list of {path, method}) where it answers REST routes of its own; or
-{"error", "traceback"}."""
+says something of itself, handlers (a list of {path, method, document}) where it answers REST routes of its own, feeds
+(true) where it reads a client's whole stream in one call; or {"error", "traceback"}."""
 RESPONSE = 19
 """An answer, or the error, to one request. Extras: parameters (an object), or, with an error, message and, where there
 is one, traceback."""
@@ -80,7 +80,9 @@ Their block is given back by its offset, once all of them are read."""
 # inputs lie in the response arena (extras: model_name, model_version, outputs, decoupled, for, and what a request has;
 # its payload number is 1 where the stub's main thread waits for the answer, else 0), is answered by RESPONSEs whose
 # outputs lie in the request arena until the stub says FREE. `for` are the keys of the requests that the model works
-# for: when nobody waits for any of them, nobody waits for the call.
+# for: when nobody waits for any of them, nobody waits for the call. Its extras may be {"feed": key} instead, of a
+# request that began a client's stream: the other requests of that stream come as RESPONSEs, inputs as outputs, as they
+# are read, then one that is EMPTY and not yet FINAL: it ends when the stub cancels it, or nobody waits any more.
 CANCEL = 32
 """JSON: key, of a call that nobody waits for any more. It still gets its final RESPONSE."""
 CONTROL = 33

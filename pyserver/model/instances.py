@@ -53,9 +53,14 @@ class Instances:
         return next((place.instance.metadata for place in self.places if place.ready), {})
 
     @property
-    def handlers(self) -> list[dict[str, str]]:
+    def handlers(self) -> list[dict[str, Any]]:
         """The REST routes (path, method) that an MLServer model answers itself; empty for others."""
         return next((place.instance.handlers for place in self.places if place.ready), [])
+
+    @property
+    def feeds(self) -> bool:
+        """Whether a call of it reads all requests of a client's stream: that of an MLServer model's predict_stream."""
+        return any(place.ready and place.instance.feeds for place in self.places)
 
     async def probe(self) -> bool:
         """Whether one lives, and says itself that it is ready where its model has such a method."""

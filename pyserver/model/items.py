@@ -31,6 +31,11 @@ class Items:
         self._listener: Callable[[Item], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody listens."""
+        return self._listener is not None
+
     def listen(self, listener: Callable[[Item], None]) -> None:
         """Have `listener` called with every item, those that have come at once."""
         self._listener = listener

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pyserver.errors import ServerError, invalid
+from pyserver.instance.share import share
 from pyserver.instance.spec import InstanceSpec
 from pyserver.ipc.envelope import BACKEND
 from pyserver.model.runtime import Runtime, Runtimes, explained
-from pyserver.repository import devices, parameters
+from pyserver.repository import parameters
 from pyserver.repository.backends import BUNDLED_BACKENDS
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.instances import InstanceEntry
 from pyserver.settings import Settings, available_cpus
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""How many threads numerical libraries start (torch goes by the first two): the CPUs, shared by a model's instances."""
 
 DOUBLE_BUFFERED = 2
 """A batching model's next batch lies ready while the last one runs."""
@@ -66,7 +64,7 @@ class Launch:
             backend_directory=str(backend or ""),
             config_json=config_json,
             interpreter=runtime.interpreter,
-            environment={**_resources(max(1, self._cpus // count), entry.kind), **runtime.variables},
+            environment={**share(self._cpus, count, entry.kind), **runtime.variables},
             title=f"pyserver: {folder.name}/{version} {entry.name}",
             response_bytes=self._settings.model_memory,
             ahead=DOUBLE_BUFFERED if config.HasField("dynamic_batching") else 1,
@@ -84,13 +82,3 @@ class Launch:
             f"model '{model}': unable to find backend '{name}': expected {name}/model.py in a backend directory"
             f" (searched: {searched}; --backend-directory adds more)"
         )
-
-
-def _resources(threads: int, kind: str) -> dict[str, str]:
-    """The variables that share the machine among instances; what the operator has set counts for more."""
-    variables = dict.fromkeys(THREADS, str(threads))
-    if kind == "GPU":
-        # All of them, so that a model's `cuda:{model_instance_device_id}` is the device that it is meant to be.
-        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        variables[devices.VISIBLE] = ",".join(map(str, devices.gpus()))
-    return variables

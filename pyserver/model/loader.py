@@ -41,6 +41,7 @@ from pyserver.repository.instances import instances
 from pyserver.scheduler.policy import Limits
 from pyserver.scheduler.rate_limiter import RateLimiter, parse_resources
 from pyserver.settings import Settings
+from pyserver.settings.machine import gpus
 from pyserver.types import Clock
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class Loader:
 
     def _plan(self, folder: ModelFolder, override: str | None, disk: ModelFolder | None) -> Plan:
         seen = disk.fingerprint() if disk is not None else None  # first: a change meanwhile is one more change
-        known = devices.gpus()
+        known = gpus()
         found = configs.prepare_versions(folder, override, self._settings.model_config_name, known)
         for config in found.values():
             devices.check(config, known)

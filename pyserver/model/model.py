@@ -184,7 +184,7 @@ class Model:
         """Check `request` and schedule it: a stream of its responses, one where the model is not decoupled."""
         rows = self._signature.check(request)
         stream = Stream(self)
-        if self.cached is not None:
+        if self.cached is not None and not self.instances.feeds:
             self.streams.add(stream)
             future = self.cached.infer(request, rows)
             if request.trace is not None:
@@ -202,6 +202,10 @@ class Model:
             raise
         self.statistics.touch()
         return stream
+
+    def check(self, request: InferRequest) -> None:
+        """Raise the ServerError of a request that isn't as the model wants it."""
+        self._signature.check(request)
 
     def streamed(self, stream: Stream, response: InferResponse, final: bool) -> None:
         """A response of `stream` has come: count it, and give reshaped outputs their shape."""

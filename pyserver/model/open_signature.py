@@ -73,16 +73,18 @@ class RawJson(Tensor):
     __slots__ = ()
 
 
-def enclose(request: InferRequest, headers: bytes = b"", stream: bool = False) -> None:
+def enclose(request: InferRequest, headers: bytes = b"", stream: bool = False, feed: bool = False) -> None:
     """Give an envelope to a request that came by gRPC, or from another model; `headers` are JSON."""
-    packed = envelope.pack(headers, _rest(request, stream))
+    packed = envelope.pack(headers, _rest(request, stream, feed))
     request.inputs.append(Envelope(envelope.NAME, envelope.DATATYPE, envelope.SHAPE, packed))
 
 
-def _rest(request: InferRequest, stream: bool) -> bytes:
+def _rest(request: InferRequest, stream: bool, feed: bool) -> bytes:
     said: dict[str, Any] = {}
     if stream:
         said["stream"] = True
+    if feed:
+        said["feed"] = True
     if request.parameters:
         said["parameters"] = request.parameters
     if not request.binary_output:

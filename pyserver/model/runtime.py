@@ -8,17 +8,18 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyserver.environment import source, variables
-from pyserver.environment.cache import default_folder
-from pyserver.environment.environments import Environments
-from pyserver.environment.interpreter import Facts
 from pyserver.environment.source import Source
 from pyserver.errors import ServerError
 from pyserver.repository.folder import ModelFolder
 from pyserver.repository.parameters import INTERPRETER_PARAMETER, check_interpreter, text_of
 from pyserver.settings import Settings
+
+if TYPE_CHECKING:
+    from pyserver.environment.environments import Environments
+    from pyserver.environment.interpreter import Facts
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,8 @@ class Runtimes:
     """Finds the runtimes of models; their environments are prepared when they are first asked for."""
 
     def __init__(self, settings: Settings) -> None:
-        folder = Path(settings.environment_cache).absolute() if settings.environment_cache else default_folder()
-        self._environments = Environments(folder, settings.load_limit)
-        self._build = settings.build_environments
+        self._settings = settings
+        self._prepared: Environments | None = None
 
     async def of(self, folder: ModelFolder, config: Any, report: Callable[[str], None]) -> Runtime:
         """The runtime that `config`, or what lies beside it, asks for; ServerError if it can't be had.
@@ -49,10 +49,21 @@ class Runtimes:
         if wanted is None:
             return _plain(folder, text_of(config, INTERPRETER_PARAMETER))
         try:
-            found = await self._environments.get(wanted, lambda progress: report(f"{wanted}: {progress}"))
+            found = await self._environments().get(wanted, lambda progress: report(f"{wanted}: {progress}"))
         except ServerError as error:
             raise ServerError(error.code, f"model '{folder.name}': {error.message}") from error
         return Runtime(found.interpreter, found.variables, found.facts)
+
+    def _environments(self) -> Environments:
+        """Imported with the first model that has one: unpacking and building take much that most servers never do."""
+        if self._prepared is None:
+            from pyserver.environment.cache import default_folder
+            from pyserver.environment.environments import Environments
+
+            named = self._settings.environment_cache
+            folder = Path(named).absolute() if named else default_folder()
+            self._prepared = Environments(folder, self._settings.load_limit)
+        return self._prepared
 
     def _wanted(self, folder: ModelFolder, config: Any) -> Source | None:
         if value := text_of(config, source.PARAMETER):
@@ -60,9 +71,9 @@ class Runtimes:
         listed = source.beside(folder.path)
         if listed is None or text_of(config, INTERPRETER_PARAMETER):
             return None
-        if not self._build and folder.of_mlserver:
+        if not self._settings.build_environments and folder.of_mlserver:
             return None  # MLServer's folders list what their image installs
-        if not self._build:
+        if not self._settings.build_environments:
             log.warning(
                 "model '%s': nothing is installed from its %s: --build-environments=true allows it",
                 folder.name, listed.path.name,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.model.cached import CachedAnswer
+from pyserver.model.feed import Feed
 from pyserver.model.items import Items
 from pyserver.payload import Pending
 from pyserver.types import InferResponse
@@ -20,6 +21,7 @@ class Stream(Items):
 
     It holds as much as the model may have sent and not had read (`pyserver.stub.streaming.WINDOW`): a response counts
     as read when it is released. `pending` is its request until the last has come, None where the cache has it.
+    `feed` are the further requests of the client that its model is to read, where there may be any.
     """
 
     def __init__(self, model: Model) -> None:
@@ -28,6 +30,7 @@ class Stream(Items):
         self.pending: Pending | None = None
         self.followed: asyncio.Future[InferResponse] | None = None
         self.count = 0
+        self.feed: Feed | None = None
 
     def follow(self, future: asyncio.Future[InferResponse], request_id: str) -> None:
         """Its only response is that of `future`, from the cache or not; cancelling the stream cancels the future."""

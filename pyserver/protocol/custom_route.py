@@ -16,7 +16,13 @@ from pyserver.model.open_signature import Envelope, RawJson
 from pyserver.protocol.mlserver_response import opened
 from pyserver.types import InferResponse, OpenRequest
 
-_PLACEHOLDER = re.compile(r"{(\w+)(:path)?}")
+_PLACEHOLDER = re.compile(r"{(\w+)(?::(path|str|int|float|uuid))?}")
+_FORMS = {
+    "path": ".*",
+    "int": "[0-9]+",
+    "float": r"[0-9]+(?:\.[0-9]+)?",
+    "uuid": "[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}",
+}
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = frozenset(("connection", "content-length", "transfer-encoding"))
@@ -38,14 +44,15 @@ def match(route: str, path: str) -> dict[str, str] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _pattern(route: str) -> re.Pattern[str]:
-    """`{name}` is one segment, `{name:path}` any number of them, as FastAPI writes routes."""
+    """`{name}` is one segment, `{name:path}` any number of them, `{name:int}` one that looks so: FastAPI's routes."""
     text, at, seen = "", 0, set()
     for found in _PLACEHOLDER.finditer(route):
         text += re.escape(route[at : found.start()])
         name = found[1]
         unique = name not in seen and not name[0].isdigit()
         seen.add(name)
-        text += f"(?P<{name}>{'.*' if found[2] else '[^/]+'})" if unique else "[^/]+"
+        form = _FORMS.get(found[2] or "", "[^/]+")
+        text += f"(?P<{name}>{form})" if unique else form
         at = found.end()
     return re.compile(text + re.escape(route[at:]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from pyserver.protocol import mlserver_calls
 from pyserver.protocol.metrics_text import header, histogram, labels, number
 from pyserver.protocol.status import GRPC_NAMES
 
@@ -40,11 +41,13 @@ def route(protocol: str, path: str) -> str:
     return OTHER if control is None else f"/v2/repository/models/{{model_name}}/{control[1]}"
 
 
-def render(traffic: Mapping[Key, list[float]], prefix: str) -> bytes:
-    """The families of both; `prefix` begins the names of REST's."""
+def render(traffic: Mapping[Key, list[float]], prefix: str, in_progress: Mapping[str, int]) -> bytes:
+    """The families of both; `prefix` begins the names of REST's. `in_progress` are its requests now, by method."""
     rest = [(_rest_labels(key), counts) for key, counts in sorted(traffic.items()) if key[0] == "http"]
+    asked = dict.fromkeys((key[1] for key in sorted(traffic) if key[0] == "http"), 0) | dict(in_progress)
     calls = [(_grpc_labels(key), counts) for key, counts in sorted(traffic.items()) if key[0] == "grpc"]
     lines = [*_families(rest, f"{prefix}_requests_total", f"{prefix}_request_duration_seconds", "HTTP requests")]
+    lines += _in_progress(f"{prefix}_requests_in_progress", asked)
     lines += _families(calls, "grpc_server_handled_total", "grpc_server_handling_seconds", "RPCs")
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
@@ -60,6 +63,13 @@ def _families(series: list[tuple[dict[str, str], list[float]]], total: str, dura
         yield from histogram(duration, named, BUCKETS, counts)
 
 
+def _in_progress(name: str, asked: Mapping[str, int]) -> Iterator[str]:
+    if asked:
+        yield from header(name, "gauge", "HTTP requests that are being answered")
+    for method, count in asked.items():
+        yield f"{name}{labels({'app_name': 'mlserver', 'method': method})} {count}"
+
+
 def _rest_labels(key: Key) -> dict[str, str]:
     _, method, path, status = key
     return {"app_name": "mlserver", "method": method, "path": path, "status_code": str(status)}
@@ -67,7 +77,5 @@ def _rest_labels(key: Key) -> dict[str, str]:
 
 def _grpc_labels(key: Key) -> dict[str, str]:
     _, _, path, status = key
-    service, _, method = path.strip("/").partition("/")
-    kind = "BIDI_STREAMING" if method == "ModelStreamInfer" else "UNARY"
     code = GRPC_NAMES[status]
-    return {"grpc_type": kind, "grpc_service": service, "grpc_method": method, "code": code, "grpc_code": code}
+    return {**mlserver_calls.labels_of(path), "code": code, "grpc_code": code}

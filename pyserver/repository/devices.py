@@ -1,10 +1,7 @@
-"""The GPUs that this server may use, without a driver's library."""
+"""Whether the GPUs that a configuration names are there."""
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyserver.errors import invalid
@@ -12,22 +9,6 @@ from pyserver.proto import model_config
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-_NODE = re.compile(r"nvidia[0-9]+")
-
-
-def gpus(devices: Path = Path("/dev")) -> list[int]:
-    """Their numbers as CUDA counts them: from 0, one for each device node, or as many as CUDA_VISIBLE_DEVICES names."""
-    try:
-        count = sum(1 for entry in os.scandir(devices) if _NODE.fullmatch(entry.name))
-    except OSError:
-        count = 0
-    visible = os.environ.get(VISIBLE)
-    if visible is not None:
-        named = [word for word in visible.split(",") if word.strip() and word.strip() != "-1"]
-        count = min(count, len(named))
-    return list(range(count))
 
 
 def check(config: ModelConfig, known: list[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import time
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from pyserver.dataplane import DataPlane
 
 log = logging.getLogger(__name__)
+
+MODULES = {
+    "allow_http": "pyserver.frontend.rest.server",
+    "allow_grpc": "pyserver.frontend.grpc.server",
+    "allow_metrics": "pyserver.frontend.metrics",
+}
+"""Where the front ends are, by the setting that wants them."""
 
 
 class Front(Protocol):
@@ -49,8 +57,14 @@ class Fronts:
     def __iter__(self) -> Iterator[Front]:
         return iter(self._open)
 
+    def prepare(self) -> None:
+        """Import what `start` needs, which takes its time, in any thread."""
+        for wanted, module in MODULES.items():
+            if getattr(self._settings, wanted):
+                importlib.import_module(module)
+
     async def start(self, data_plane: DataPlane, control_plane: ControlPlane) -> bool:
-        """Import what the front ends need, and open the ports; whether all could be had."""
+        """Open the ports; whether all could be had."""
         for front in _make(self._settings, data_plane, control_plane):
             try:
                 await front.start()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pyserver.core import heap
 from pyserver.errors import ServerError
+from pyserver.instance.forkprocess import ForkProcess
 from pyserver.instance.process import show_all_stacks
 from pyserver.observe.log import Log
 from pyserver.server.server import Server
@@ -38,26 +39,28 @@ class Watcher(Protocol):
         """It goes, perhaps before it was ready."""
 
 
-def serve(settings: Settings, log: Log | None = None, watcher: Watcher | None = None) -> int:
+def serve(
+    settings: Settings, log: Log | None = None, watcher: Watcher | None = None, begun: ForkProcess | None = None
+) -> int:
     """Run a server until SIGINT or SIGTERM; the exit status is 0 if it started and ended in order."""
     heap.keep(HEAP_BLOCKS, HEAP_KEPT)
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     try:
-        return loop.run_until_complete(_run(settings, log, watcher))
+        return loop.run_until_complete(_run(settings, log, watcher, begun))
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
-async def _run(settings: Settings, shown: Log | None, watcher: Watcher | None) -> int:
+async def _run(settings: Settings, shown: Log | None, watcher: Watcher | None, begun: ForkProcess | None) -> int:
     loop = asyncio.get_running_loop()
     _show_stacks_on_signal(loop)
     signalled = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
     try:
-        server = Server(settings, shown)
+        server = Server(settings, shown, begun)
     except ServerError as error:
         log.error("%s", error.message)
         return 1

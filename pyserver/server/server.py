@@ -15,6 +15,7 @@ from pyserver.dataplane import DataPlane
 from pyserver.errors import ServerError
 from pyserver.extension.infer import Limits
 from pyserver.extension.regions import Regions
+from pyserver.instance.forkprocess import ForkProcess
 from pyserver.instance.forkserver import ForkServers
 from pyserver.instance.log_levels import LogLevels, heard
 from pyserver.model.custom_metrics import CustomMetrics
@@ -31,14 +32,17 @@ from pyserver.settings import Settings
 log = logging.getLogger(__name__)
 
 KILL_GRACE = 2.0
-HEAD_START = 0.02
-"""Seconds that the first models get before the front ends are imported: enough to read their files and fork."""
+WARM_UP_DELAY = 1.0
+"""Seconds after the start, when what was not needed for it is imported."""
 
 
 class Server:
-    """One server on the running loop: `start`, serve until a signal, `stop`."""
+    """One server on the running loop: `start`, serve until a signal, `stop`.
 
-    def __init__(self, settings: Settings, log: Log | None = None) -> None:
+    `begun` is the process of a fork server that was started before the server's own parts were imported.
+    """
+
+    def __init__(self, settings: Settings, log: Log | None = None, begun: ForkProcess | None = None) -> None:
         self._settings = settings
         startup = from_flags(settings)
         sink = None
@@ -48,7 +52,7 @@ class Server:
         self.registry = Registry()
         kept = cache_config.parse(settings.cache_config, settings.response_cache_byte_size)
         self._cache = None if kept is None else cache_config.make(kept, time.monotonic_ns)
-        self._fork_servers = ForkServers() if settings.fork_stubs else None
+        self._fork_servers = ForkServers(begun=begun) if settings.fork_stubs else None
         metrics = CustomMetrics()
         self._regions = Regions(shares_memory(settings), settings.client_shm_prefix)
         self.data_plane = DataPlane(
@@ -69,17 +73,19 @@ class Server:
         )
         self.fronts = Fronts(settings)
         self._polling: asyncio.Task[None] | None = None
-        self._warming: asyncio.Future[object] | None = None
+        self._warming: asyncio.TimerHandle | None = None
 
     async def start(self) -> bool:
         """Start the models and open the ports, side by side: health answers while models load.
 
         False if the server has to exit.
         """
+        loop = asyncio.get_running_loop()
         loading = asyncio.ensure_future(self.control_plane.start(self._names()))
         try:
-            # The models' processes are on their way while the front ends are imported, which takes about as long.
-            await asyncio.sleep(HEAD_START)
+            # In a thread: the models' processes, which start meanwhile, are answered between two modules.
+            await loop.run_in_executor(None, self.fronts.prepare)
+            settle()
             if not await self.fronts.start(self.data_plane, self.control_plane):
                 return False
             failed = await loading
@@ -94,21 +100,25 @@ class Server:
             return False
         self.data_plane.started()
         if self._settings.model_control_mode == "poll":
-            self._polling = asyncio.get_running_loop().create_task(
-                self.control_plane.poll(self._settings.repository_poll_secs)
-            )
+            self._polling = loop.create_task(self.control_plane.poll(self._settings.repository_poll_secs))
+        if self._fork_servers is not None:
+            self._fork_servers.retire_idle()
         settle()
-        # Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for.
-        self._warming = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
+        self._warming = loop.call_later(WARM_UP_DELAY, self._warm_up)
         return True
+
+    def _warm_up(self) -> None:
+        """Writing JSON numbers takes numpy: better now, in a thread, than on the loop when the first are asked for."""
+        asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "numpy")
 
     async def stop(self) -> None:
         """Not ready at once; answer all that was accepted; then the instances, then the connections."""
         settings = self._settings
         deadline = time.monotonic() + settings.exit_timeout_secs
         self.data_plane.stopping()
-        if self._polling is not None:
-            self._polling.cancel()
+        for waiting in (self._polling, self._warming):
+            if waiting is not None:
+                waiting.cancel()
         self.control_plane.cancel_loads()
         if settings.drain_grace_secs:
             await asyncio.sleep(settings.drain_grace_secs)
@@ -130,10 +140,13 @@ class Server:
 
 
 def settle() -> None:
-    """Tell the garbage collector that what is here now stays, and that requests make no cycles worth looking for."""
-    gc.collect()
+    """Tell the garbage collector that what is here now stays, and that requests make no cycles worth looking for.
+
+    It is not asked to look first: imports leave hardly any garbage.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    gc.enable()
 
 
 def _obeyed(log: Log, levels: LogLevels) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NODE = re.compile(r"nvidia[0-9]+")
 
 
 def available_cpus() -> int:
@@ -20,6 +24,19 @@ def memory_limit() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _first_words("/sys/fs/cgroup/memory.max")
     return min(total, int(limit[0])) if limit and limit[0] != "max" else total
+
+
+def gpus(devices: Path = Path("/dev")) -> list[int]:
+    """Their numbers as CUDA counts them: from 0, one for each device node, or as many as CUDA_VISIBLE_DEVICES names."""
+    try:
+        count = sum(1 for entry in os.scandir(devices) if _NODE.fullmatch(entry.name))
+    except OSError:
+        count = 0
+    visible = os.environ.get(VISIBLE)
+    if visible is not None:
+        named = [word for word in visible.split(",") if word.strip() and word.strip() != "-1"]
+        count = min(count, len(named))
+    return list(range(count))
 
 
 def _first_words(path: str) -> list[str]:

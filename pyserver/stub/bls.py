@@ -92,7 +92,7 @@ class ResponseIterator:
         # What nobody will read holds memory, and the callee.
         if self._call is not None:
             self.cancel()
-            _discard(self._call)
+            discard(self._call)
 
 
 def run(fields: dict[str, Any], inputs: list[Tensor], decoupled: bool) -> InferenceResponse | ResponseIterator:
@@ -159,25 +159,31 @@ async def _arrival(call: Any) -> None:
 
 
 def _response(answer: Answer) -> InferenceResponse:
-    """The response in an answer, its outputs copied to memory of our own."""
+    """The response in an answer."""
     extras = unpack_json(answer.extras) if answer.extras else {}
     if answer.code != OK:
         return _failed(ErrorCode(answer.code), extras.get("message", ""))
     if answer.flags & EMPTY or not answer.windows:
         return InferenceResponse([], parameters=extras.get("parameters"))
+    return InferenceResponse(outputs_of(answer), parameters=extras.get("parameters"))
+
+
+def outputs_of(answer: Answer) -> list[InputTensor]:
+    """The outputs in an answer, of which there are some, copied to memory of our own."""
     windows = answer.windows
     start = windows[0]
     there = calls()
     memory = memoryview(bytearray(there.memory[start : windows[-2] + windows[-1]]))
     there.free(start)
-    outputs = [
+    return [
         InputTensor(input_spec(spec), memory, windows[2 * at] - start, windows[2 * at + 1])
         for at, spec in enumerate(unpack_layout(answer.layout).tensors)
     ]
-    return InferenceResponse(outputs, parameters=extras.get("parameters"))
 
 
-def _discard(call: Call) -> None:
+def discard(call: Call) -> None:
+    """Give back what comes, unread."""
+
     def drop() -> None:
         while call.waiting():
             answer = call.take()

@@ -21,6 +21,8 @@ from pyserver.stub.exceptions import TritonModelException
 from pyserver.stub.outbox import Outbox
 from pyserver.stub.tensor import Tensor
 
+_NO_TENSORS = messages.pack_layout(messages.Layout(()))
+
 
 class Answer(NamedTuple):
     """A RESPONSE: its outputs lie in the request arena until `Calls.free`."""
@@ -91,6 +93,13 @@ class Calls:
             fields["for"] = works_for
         request = (call.key, 0, layout, windows, json.dumps(fields).encode())
         self._say(messages.pack_execute(waits, [request]))
+        return call
+
+    def feed(self, key: int) -> Call:
+        """Ask for the other requests of the client's stream that the request `key` began."""
+        call = self._begin(-1)
+        fields = json.dumps({"feed": key}).encode()
+        self._say(messages.pack_execute(0, [(call.key, 0, _NO_TENSORS, (), fields)]))
         return call
 
     def control(self, what: str, **fields: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import errno
 import gc
+import importlib
 import os
 import socket
 import sys
@@ -19,6 +20,8 @@ import numpy as np
 
 from pyserver.ipc import forking
 
+MODELS_IMPORT = "triton_python_backend_utils"
+"""What nearly every model imports, and so shares."""
 _INT = array.array("i").itemsize
 
 
@@ -34,6 +37,7 @@ def serve(fd: int) -> Optional[Birth]:
     """Take orders from the socket `fd` until the server is gone. Returns None then, and in every stub its `Birth`."""
     os.set_inheritable(fd, False)
     sources = _sources()
+    importlib.import_module(MODELS_IMPORT)
     gc.collect()
     gc.freeze()  # a collection in a stub would write to, and so copy, every page of what is shared
     with socket.socket(fileno=fd) as sock:

@@ -38,6 +38,7 @@ def _to_stderr(level: int, message: str, file: str, line: int) -> None:
 
 _sink: Sink = _to_stderr
 _heard = frozenset(_LEVELS.values())
+_adopted: list[logging.Logger] = []
 
 
 def send_to(sink: Sink) -> None:
@@ -50,6 +51,30 @@ def hear(levels: Iterable[int]) -> None:
     """Let what Logger is told at these levels of `logging` be heard, and nothing else."""
     global _heard
     _heard = frozenset(levels)
+    for adopted in _adopted:
+        adopted.setLevel(min(_heard, default=logging.ERROR))
+
+
+def adopt(name: str) -> None:
+    """Let what this logger of `logging` is told, and those below it, go where Logger's words go, at the same levels."""
+    adopted = logging.getLogger(name)
+    adopted.handlers = [_ToServer()]
+    _adopted.append(adopted)
+    hear(_heard)
+
+
+class _ToServer(logging.Handler):
+    """Hands records to the server's log, with the place that they come from."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one on, if its level is heard: one between two of them counts as the lower."""
+        level = min(max(logging.DEBUG, record.levelno // 10 * 10), logging.ERROR)
+        if level not in _heard:
+            return
+        try:
+            _sink(level, self.format(record), record.pathname, record.lineno)
+        except Exception:
+            self.handleError(record)
 
 
 def _log(level: LogLevel, message: str, caller: FrameType) -> None:

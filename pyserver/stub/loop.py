@@ -192,7 +192,7 @@ class Stub:
         host.load()
         self._execution = MLServerExecution(host, RequestLayouts(frozenset()), self._desk)
         gc.freeze()
-        self._initialized(metadata=host.metadata, handlers=host.handlers.routes)
+        self._initialized(metadata=host.metadata, handlers=host.handlers.routes, feeds=host.feeds)
 
     def _initialized(self, **fields: Any) -> None:
         self._heartbeat.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tritonclient import http as triton_http
 
 from tests.conftest import Serve
 from tests.support.clients import Answer, ask, infer_json, one_input, tensor
-from tests.support.runtimes import write_runtime
+from tests.support.runtimes import module_of, write_runtime
 from tools.process import ServerProcess
 
 pytestmark = pytest.mark.ours
@@ -21,10 +22,14 @@ UUID = 36
 
 
 @pytest.fixture(scope="module")
-def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    repository = tmp_path_factory.mktemp("mlserver")
-    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain"):
-        write_runtime(repository, name.lower(), f"runtimes.{name}")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlserver")
+
+
+@pytest.fixture(scope="module")
+def served(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
+    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Waits", "Plain", "Logs"):
+        write_runtime(repository, name.lower(), f"{module_of(name)}.{name}")
     write_runtime(repository, "modern", "modern.Modern")
     write_runtime(
         repository,
@@ -35,7 +40,7 @@ def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
         inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"content_type": "np"}}],
         parameters={"content_type": "np", "version": "v1"},
     )
-    with make_server(repository) as running:
+    with make_server(repository, options=("--model-control-mode=explicit", "--load-model=*")) as running:
         yield running
 
 
@@ -415,12 +420,30 @@ def test_a_large_body_and_large_parameters(served: ServerProcess) -> None:
     assert output["data"] == array.tolist()
 
 
-def test_a_model_that_is_not_ready_does_not_load(serve: Serve, tmp_path: Path) -> None:
-    write_runtime(tmp_path, "never", "runtimes.NeverReady")
-    write_runtime(tmp_path, "absent", "runtimes.Absent")
-    server = serve(tmp_path, options=("--model-control-mode=explicit",))
-    never = ask(server, "POST", "/v2/repository/models/never/load")
+def test_a_model_that_is_not_ready_does_not_load(served: ServerProcess, repository: Path) -> None:
+    write_runtime(repository, "never", "runtimes.NeverReady")
+    write_runtime(repository, "absent", "runtimes.Absent")
+    never = ask(served, "POST", "/v2/repository/models/never/load")
     assert never.status == 400
     assert "not ready" in never.error
-    absent = ask(server, "POST", "/v2/repository/models/absent/load")
+    absent = ask(served, "POST", "/v2/repository/models/absent/load")
     assert "has no 'Absent'" in absent.error
+
+
+def test_what_models_tell_mlservers_logger(served: ServerProcess) -> None:
+    assert infer_json(served, "logs", {"id": "first", "inputs": []}).status == 200
+    assert re.match(r"I.*\blogs.*runtimes\.py:\d+: info first$", served.wait_log("info first"))
+    assert served.wait_log("warning first").startswith("W")
+    set_logging(served, {"log_verbose_level": 1, "log_info": False})
+    assert infer_json(served, "logs", {"id": "second", "inputs": []}).status == 200
+    assert served.wait_log("debug second").startswith("V")
+    served.wait_log("warning second")
+    set_logging(served, {"log_verbose_level": 0, "log_info": True, "log_warning": False})
+    assert infer_json(served, "logs", {"id": "third", "inputs": []}).status == 200
+    served.wait_log("info third")
+    assert not any(said in line for line in served.lines for said in ("debug first", "info second", "warning third"))
+    set_logging(served, {"log_warning": True})
+
+
+def set_logging(server: ServerProcess, changes: dict[str, Any]) -> None:
+    assert ask(server, "POST", "/v2/logging", json.dumps(changes).encode()).status == 200

@@ -26,7 +26,8 @@ def served(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     repository = tmp_path_factory.mktemp("mlserver")
     write_runtime(repository, "batched", "runtimes.Batched", config=BATCHING, max_batch_size=4, max_batch_time=0.5)
     write_runtime(repository, "waits", "runtimes.Waits")
-    with make_server(repository) as running:
+    write_runtime(repository, "leaves", "runtimes.Waits")
+    with make_server(repository, options=("--model-control-mode=explicit", "--load-model=*")) as running:
         yield running
 
 
@@ -116,12 +117,10 @@ def test_coroutines_that_wait_run_beside_each_other(served: ServerProcess) -> No
     assert min(answer.json["outputs"][0]["data"][0] for answer in answers) > 5
 
 
-def test_what_waits_is_answered_before_its_model_goes(serve: Serve, tmp_path: Any) -> None:
-    write_runtime(tmp_path, "waits", "runtimes.Waits")
-    server = serve(tmp_path, options=("--model-control-mode=explicit", "--load-model=waits"))
+def test_what_waits_is_answered_before_its_model_goes(served: ServerProcess) -> None:
     body = json.dumps({"inputs": [tensor("s", "FP32", [1], [0.6])]}).encode()
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(ask, server, "POST", "/v2/models/waits/infer", body)
+        answer = pool.submit(ask, served, "POST", "/v2/models/leaves/infer", body)
         time.sleep(0.2)
-        assert ask(server, "POST", "/v2/repository/models/waits/unload").status == 200
+        assert ask(served, "POST", "/v2/repository/models/leaves/unload").status == 200
         assert answer.result().status == 200

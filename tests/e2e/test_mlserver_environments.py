@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.conftest import Serve
 from tests.parity.mlserver import REQUIREMENTS
 from tests.support.clients import ask, infer_json, tensor
-from tests.support.runtimes import write_runtime
+from tests.support.runtimes import module_of, write_runtime
+from tests.support.talks import talked
 from tools.environments import environment, interpreters
 
 pytestmark = pytest.mark.ours
@@ -47,7 +49,7 @@ class Body(pydantic.BaseModel):
     n: int
 
 
-def scaled(scale: float = Query()) -> float:
+async def scaled(scale: float = Query(gt=0)) -> float:
     return scale
 
 
@@ -62,8 +64,8 @@ class Handled(MLModel):
 @pytest.mark.timeout(300)
 def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Path) -> None:
     python = str(environment("mlserver-pandas", REQUIREMENTS) / "bin/python")
-    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams"):
-        write_runtime(tmp_path, name.lower(), f"runtimes.{name}", environment=python)
+    for name in ("Echo", "Decoded", "Frame", "Heard", "Broken", "Streams", "Talks"):
+        write_runtime(tmp_path, name.lower(), f"{module_of(name)}.{name}", environment=python)
     write_runtime(tmp_path, "whose", "models.Whose", source=WHOSE, environment=python)
     write_runtime(tmp_path, "handled", "models.Handled", source=HANDLED, environment=python)
     server = serve(tmp_path)
@@ -82,11 +84,16 @@ def test_an_environment_with_mlserver_keeps_using_it(serve: Serve, tmp_path: Pat
     assert (failed.status, failed.error) == (400, "your fault")
     body = json.dumps({"inputs": [tensor("n", "INT32", [1], [2])]}).encode()
     assert ask(server, "POST", "/v2/models/streams/infer_stream", body).body.count(b"data: ") == 2
+    with grpc.insecure_channel(server.grpc) as channel:
+        assert talked(channel) == [[1, 1], [6, 2], [6, 2, -1]]
     echoed = infer_json(server, "echo", {"inputs": [tensor("x", "BYTES", [1], "bare")]})
     assert echoed.json["outputs"][0]["data"] == "bare"
     answer = ask(server, "POST", "/handled/7?scale=2", b'{"n": 5}', {"X-Who": "me"})
     assert answer.json == {"n": 5, "number": 7, "scale": 2.0, "who": "me"}
     assert ask(server, "POST", "/handled/7", b'{"n": 5}', {"X-Who": "me"}).status == 422
+    assert ask(server, "POST", "/handled/7?scale=0", b'{"n": 5}', {"X-Who": "me"}).status == 422
+    handled = ask(server, "GET", "/v2/models/handled/docs/dataplane.json").json["paths"]["/handled/{number}"]["post"]
+    assert {each["name"] for each in handled["parameters"]} == {"number", "scale", "x-who"}
 
 
 OLDEST = sorted(interpreters())[0]
@@ -110,8 +117,8 @@ def test_an_environment_without_pydantic_is_told(serve: Serve, tmp_path: Path) -
 def test_the_oldest_python_serves(serve: Serve, tmp_path: Path) -> None:
     name = f"names-{OLDEST[0]}.{OLDEST[1]}"
     python = environment(name, [NUMPY, "pydantic>=2,<3", "pandas"], interpreters()[OLDEST]) / "bin/python"
-    for kind in ("Decoded", "Frame", "Streams"):
-        write_runtime(tmp_path, kind.lower(), f"runtimes.{kind}", environment=str(python))
+    for kind in ("Decoded", "Frame", "Streams", "Talks"):
+        write_runtime(tmp_path, kind.lower(), f"{module_of(kind)}.{kind}", environment=str(python))
     server = serve(tmp_path)
     request = {"inputs": [tensor("a", "FP32", [2], [1, 2]), tensor("s", "BYTES", [2], ["x", "y"])]}
     outputs = infer_json(server, "decoded", request).json["outputs"]
@@ -120,3 +127,5 @@ def test_the_oldest_python_serves(serve: Serve, tmp_path: Path) -> None:
     assert infer_json(server, "frame", columns).json["outputs"][0]["data"] == [1.5, None]
     body = json.dumps({"inputs": [tensor("n", "INT32", [1], [2])]}).encode()
     assert ask(server, "POST", "/v2/models/streams/infer_stream", body).body.count(b"data: ") == 2
+    with grpc.insecure_channel(server.grpc) as channel:
+        assert talked(channel) == [[1, 1], [6, 2], [6, 2, -1]]

@@ -142,7 +142,10 @@ def test_a_stream_of_plain_responses(client: Client) -> None:
         request_serializer=pb.ModelInferRequest.SerializeToString,
         response_deserializer=pb.ModelInferResponse.FromString,
     )
-    found = list(raw(iter([request]), timeout=20))
+    call = raw(iter([request]), timeout=20)
+    found = list(call)
+    trailing = dict(call.trailing_metadata())
+    assert (trailing["x-s"], trailing["ce-type"]) == ("1", "io.seldon.serving.inference.response")
     assert [list(response.outputs[0].contents.int64_contents) for response in found] == [[0], [1], [2]]
     assert {response.id for response in found} == {"s"}
     failing = asked("streams", "INT32", [1], int_contents=[-1])

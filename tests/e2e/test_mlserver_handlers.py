@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,49 @@ def test_plain_values_come_from_path_query_and_headers(served: ServerProcess) ->
     assert call(served, "/summed?scale=2", [1, 2.5]).json == 7.0
 
 
+def test_plain_values_of_every_kind(served: ServerProcess) -> None:
+    plain = {"n": 7, "rest": "a/b", "kind": "small", "tags": None, "session": "", "doubled": 2}
+    assert call(served, "/plain/7/a/b", method="GET").json == plain
+    path = "/plain/7/a%20b/c?kind=large&tags=0&tags=1&tags=2&half=4"
+    said = {"n": 7, "rest": "a b/c", "kind": "large", "tags": [1, 2], "session": "s 1", "doubled": 8}
+    assert call(served, path, method="GET", Cookie='other=x; session="s 1"').json == said
+    assert call(served, "/plain/seven/a", method="GET").status == 404
+
+
+def test_an_object_by_its_name_and_one_that_may_be_missing(served: ServerProcess) -> None:
+    assert call(served, "/embedded", {"question": {"text": "a"}}).json == {"text": "a", "times": 1}
+    assert call(served, "/embedded", {"text": "a"}).status == 422
+    assert call(served, "/perhaps").json == "nothing"
+    assert call(served, "/perhaps", {"text": "a"}).json == "a"
+
+
+def test_the_documents_have_the_routes(served: ServerProcess) -> None:
+    whole, own = (ask(served, "GET", f"/v2{name}/docs/dataplane.json").json for name in ("", "/models/second"))
+    for made, model in ((whole, "first"), (own, "second")):
+        operation = made["paths"]["/plain/{number}/{rest}"]["get"]
+        assert (operation["tags"], operation["summary"]) == ([model], "Values of every plain kind.")
+        found = {each["name"]: (each["in"], each["required"]) for each in operation["parameters"]}
+        assert found == {
+            "number": ("path", True), "rest": ("path", True), "kind": ("query", False), "tags": ("query", False),
+            "session": ("cookie", False), "half": ("query", False), "least": ("query", False),
+        }  # fmt: skip
+        question = f"#/components/schemas/{model}.Question"
+        least = next(each["schema"] for each in operation["parameters"] if each["name"] == "least")
+        assert (least["minimum"], least["exclusiveMinimum"]) == (0, True)
+        body = made["paths"]["/answers"]["post"]["requestBody"]
+        assert (body["required"], body["content"]["application/json"]["schema"]["required"]) == (True, ["text"])
+        embedded = made["paths"]["/embedded"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert embedded["properties"]["question"]["required"] == ["text"]
+        assert made["components"]["schemas"][f"{model}.Question"]["required"] == ["text"]
+        perhaps = made["paths"]["/perhaps"]["post"]["requestBody"]
+        assert not perhaps["required"]
+        assert perhaps["content"]["application/json"]["schema"] == {"nullable": True, "allOf": [{"$ref": question}]}
+        text = json.dumps(made)
+        assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= set(made["components"]["schemas"])
+        assert '"null"' not in text, "OpenAPI 3.0 has no such type"
+    assert {"get"} == set(whole["paths"]["/answers/{number}"]), "one of two models has it"
+
+
 def test_two_objects_by_name_and_an_answer_with_status_and_headers(served: ServerProcess) -> None:
     answer = call(served, "/prepared", {"one": {"text": "a"}, "two": {"text": "b"}}, "PUT")
     assert (answer.status, answer.headers["x-made"]) == (201, "here")
@@ -66,10 +110,13 @@ def test_mlservers_types_are_objects_too(served: ServerProcess) -> None:
         ("/answers", b"[" * 100_000, {"type": "json_invalid", "loc": ["body"]}),
         ("/answers", b"{nonsense", {"type": "json_invalid", "loc": ["body"]}),
         ("/summed?scale=much", b"[1]", {"type": "float_parsing", "loc": ["query", "scale"]}),
+        ("/plain/7/a?least=0", b"", {"type": "greater_than", "loc": ["query", "least"]}),
+        ("/plain/7/a?kind=huge", b"", {"type": "enum", "loc": ["query", "kind"]}),
+        ("/plain/7/a?half=x", b"", {"type": "int_parsing", "loc": ["query", "half"]}),
     ],
 )
 def test_what_does_not_fit_is_422(served: ServerProcess, path: str, body: bytes, detail: dict[str, Any]) -> None:
-    answer = ask(served, "POST", path, body)
+    answer = ask(served, "GET" if path.startswith("/plain") else "POST", path, body)
     assert answer.status == 422, answer
     assert {key: answer.json["detail"][0][key] for key in detail} == detail
 

@@ -129,15 +129,6 @@ def test_two_inputs_are_one_too_many(served: ServerProcess) -> None:
     assert "2 were received" in refusal(infer_json(served, "plain", body))
 
 
-def test_an_artefact_that_is_not_there_says_what_was_looked_for(serve: Serve, tmp_path: Path) -> None:
-    write(tmp_path, "empty")
-    write(tmp_path, "lost", parameters={"uri": "./lost.joblib"})
-    server = serve(tmp_path, start=True, options=("--exit-on-error=false",), ready=False)
-    wanted = "expected a file, or a folder with one of model.joblib, model.pickle, model.pkl"
-    assert wanted in server.wait_log("failed to load 'empty'") or server.wait_log(wanted)
-    assert f"'parameters.uri' is '{tmp_path}/lost/lost.joblib', {wanted}" in server.wait_log("lost.joblib")
-
-
 @pytest.mark.heavy
 def test_xgboost(serve: Serve, tmp_path: Path) -> None:
     xgboost = pytest.importorskip("xgboost")

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.ours
 PGM = b"P5 3 2 255\n" + bytes(range(10, 16))
 TURNED = [[10, 13], [11, 14], [12, 15]]
 INFER = "/inference.GRPCInferenceService/ModelInfer"
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +142,53 @@ def test_metrics_of_both_front_ends(served: ServerProcess) -> None:
     }
 
 
-def traffic(server: ServerProcess) -> dict[str, float]:
+def traffic(
+    server: ServerProcess, names: tuple[str, ...] = ("rest_server_requests_total{", "grpc_server_handled_total{")
+) -> dict[str, float]:
     """What was answered so far, by series."""
     lines = [line.rpartition(" ") for line in server.get("/metrics", server.metrics)[1].decode().splitlines()]
-    names = ("rest_server_requests_total{", "grpc_server_handled_total{")
     return {series: float(count) for series, _, count in lines if series.startswith(names)}
+
+
+def test_metrics_of_calls_and_of_their_messages(served: ServerProcess) -> None:
+    families = ("grpc_server_started", "grpc_server_handled", "grpc_server_msg")
+    before = traffic(served, families)
+    request = pb.ModelInferRequest(model_name="turned")
+    request.inputs.add(name="picture", datatype="BYTES", shape=[1]).contents.bytes_contents.append(PGM)
+    nobody = pb.ModelInferRequest(model_name="nobody")
+    with grpc.insecure_channel(served.grpc) as channel:
+        call = channel.stream_stream(STREAM, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString)
+        assert len(list(call(iter([request, request]), timeout=20))) == 2
+        asked = channel.unary_unary(INFER, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString)
+        with pytest.raises(grpc.RpcError):
+            asked(nobody, timeout=20)
+    found = traffic(served, families)
+    added = {series: count - before.get(series, 0.0) for series, count in found.items() if count != before.get(series)}
+    stream = 'grpc_method="ModelStreamInfer",grpc_service="inference.GRPCInferenceService",grpc_type="BIDI_STREAMING"}'
+    unary = 'grpc_method="ModelInfer",grpc_service="inference.GRPCInferenceService",grpc_type="UNARY"}'
+    assert added == {
+        f"grpc_server_started_total{{{stream}": 1,
+        f"grpc_server_started_total{{{unary}": 1,
+        f"grpc_server_msg_received_total{{{stream}": 2,
+        f"grpc_server_msg_sent_total{{{stream}": 2,
+        f'grpc_server_handled_total{{code="OK",grpc_code="OK",{stream}': 1,
+        f'grpc_server_handled_total{{code="NOT_FOUND",grpc_code="NOT_FOUND",{unary}': 1,
+    }
+
+
+def test_metrics_of_what_waits(served: ServerProcess) -> None:
+    series = 'rest_server_requests_in_progress{app_name="mlserver",method="POST"}'
+    queue = ("batch_request_queue_sum", "batch_request_queue_count")
+    before = list(traffic(served, queue).values())
+    with ThreadPoolExecutor(2) as pool:
+        asked = [{**tensor("x", "FP32", [1, 1], [n]), "parameters": {"tag": f"t{n}"}} for n in range(2)]
+        waiting = [pool.submit(output, served, "tagged", each) for each in asked]
+        seen = {0.0}
+        while not all(each.done() for each in waiting):
+            seen |= set(traffic(served, (series,)).values())
+    assert seen == {0.0, 1.0, 2.0} or seen == {0.0, 2.0}
+    assert traffic(served, (series,)) == {series: 0}
+    assert np.subtract(list(traffic(served, queue).values()), before).tolist() == [1, 2]
 
 
 def test_batches_with_parameters_of_ones_own(served: ServerProcess) -> None:

@@ -1,14 +1,16 @@
 """The runtimes that tests/e2e/test_mlserver*.py serve; the real MLServer runs them as well (tests/parity)."""
 
 import asyncio
+import logging
+import os
 from typing import AsyncIterator, List, Tuple
 
 import mlserver
 import numpy as np
-import pandas as pd
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, NumpyRequestCodec, StringCodec, decode_args
 from mlserver.errors import MLServerError
+from mlserver.logging import logger
 from mlserver.types import (
     InferenceRequest,
     InferenceResponse,
@@ -56,14 +58,6 @@ class Decoded(MLModel):
     @decode_args
     async def predict(self, a: np.ndarray, s: List[str]) -> Tuple[np.ndarray, List[str]]:
         return a * 2, [*s, *s]
-
-
-class Frame(MLModel):
-    """A data frame in, a data frame out."""
-
-    @decode_args
-    async def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(total=frame.sum(axis=1, numeric_only=True))
 
 
 class Heard(MLModel):
@@ -187,3 +181,54 @@ class NeverReady(MLModel):
 
     async def load(self) -> bool:
         return False
+
+
+class Talks(MLModel):
+    """One call for a client's whole stream: it answers each number with the sum of all so far, and their count.
+
+    0 ends the stream, below 0 it fails, -13 ends the process, and a first number of 1000 or more has it wait for so
+    many milliseconds. What became of the calls is a request to `predict`.
+    """
+
+    async def load(self) -> bool:
+        self._entered = self._cancelled = self._closed = 0
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return self._made([self._entered, self._cancelled, self._closed])
+
+    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        self._entered += 1
+        total = count = 0
+        try:
+            async for payload in payloads:
+                numbers = NumpyCodec.decode_input(payload.inputs[0])
+                if not numbers.flat[0]:
+                    break
+                if numbers.flat[0] == -13:
+                    os._exit(7)
+                if numbers.flat[0] >= 1000 and not count:
+                    await asyncio.sleep(numbers.flat[0] / 1000)
+                if numbers.flat[0] < 0:
+                    raise MLServerError("below 0")
+                total, count = total + int(numbers.sum()), count + 1
+                yield self._made([total, count])
+            yield self._made([total, count, -1])
+        except asyncio.CancelledError:
+            self._cancelled += 1
+            raise
+        finally:
+            self._closed += 1
+
+    def _made(self, numbers: List[int]) -> InferenceResponse:
+        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("n", np.array(numbers))])
+
+
+class Logs(MLModel):
+    """Tells MLServer's logger, and one below it, what id it was asked with."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        logging.getLogger("mlserver.mine").debug("debug %s", payload.id)
+        logger.info("info %s", payload.id)
+        logging.getLogger("mlserver.mine").warning("warning %s", payload.id)
+        return InferenceResponse(model_name=self.name, outputs=[])

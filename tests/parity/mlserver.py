@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.parity.comparing import Difference
 from tests.support.clients import ask, tensor
-from tests.support.runtimes import RUNTIMES
+from tests.support.runtimes import RUNTIMES, module_of
 from tools import proc
 from tools.environments import environment
 from tools.process import ForeignProcess, ServerProcess
@@ -21,14 +21,14 @@ REQUIREMENTS = ["mlserver==1.7.1", "uvloop<0.22", "pandas<3"]
 
 
 class RealMLServer(ForeignProcess):
-    """`mlserver start` on `folder`, in an environment of its own, with one worker."""
+    """`mlserver start` on `folder`, in an environment of its own, with one worker unless told otherwise."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         home = environment("mlserver-pandas", REQUIREMENTS)
         self._ports = free_ports(3)
         http, grpc, metrics = self._ports
         settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "debug": False}
-        (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 1}))
+        (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": workers}))
         super().__init__([str(home / "bin/mlserver"), "start", str(folder)], "mlserver", cwd=folder)
 
     def wait_listening(self, timeout: float = 60) -> None:
@@ -51,7 +51,7 @@ def write_folder(folder: Path, name: str, kind: str, **settings: Any) -> None:
     """A model of tests/models_mlserver as MLServer wants it."""
     target = folder / name
     target.mkdir(parents=True)
-    shutil.copy(RUNTIMES / "runtimes.py", target / f"{name}_runtimes.py")
+    shutil.copy(RUNTIMES / f"{module_of(kind)}.py", target / f"{name}_runtimes.py")
     said = {"name": name, "implementation": f"{name}_runtimes.{kind}", **settings}
     (target / "model-settings.json").write_text(json.dumps(said))
 

@@ -25,3 +25,14 @@ def test_names_and_labels_are_mlserver_s() -> None:
 
 def test_no_models_no_families() -> None:
     assert render([]) == b""
+
+
+def test_a_queue_follows_from_the_sizes_of_batches() -> None:
+    page = render([Counted("m", "v1", 5, 0, 0, {1: 2, 3: 1}), Counted("n", "", 1, 0, 0)]).decode()
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    samples = {(each.name, each.labels.get("le")): each.value for each in families["batch_request_queue"].samples}
+    assert all(each.labels["model_name"] == "m" for each in families["batch_request_queue"].samples)
+    # Three found nobody, one the first, one the first two.
+    bounds = ("0.005", "1", "2.5", "+Inf")
+    assert [samples["batch_request_queue_bucket", bound] for bound in bounds] == [3, 4, 5, 5]
+    assert (samples["batch_request_queue_sum", None], samples["batch_request_queue_count", None]) == (3, 5)

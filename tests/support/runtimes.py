@@ -9,6 +9,11 @@ from typing import Any
 RUNTIMES = Path(__file__).parent.parent / "models_mlserver"
 
 
+def module_of(kind: str) -> str:
+    """The module of tests/models_mlserver that has a class which others run as well."""
+    return "frames" if kind == "Frame" else "runtimes"
+
+
 def write_runtime(
     repository: Path,
     name: str,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyserver.frontend.access import AccessLog
 from pyserver.frontend.grpc.engine import Method, Stream, StreamMethod
 from pyserver.payload import Reply, Ticket
 from pyserver.protocol import status
+from pyserver.protocol.mlserver_calls import Calls
 from pyserver.types import InferResponse
 
 OK = 0
@@ -22,6 +24,12 @@ UNKNOWN = status.GRPC[ErrorCode.UNKNOWN]
 def logged(method: Method, access: AccessLog) -> Method:
     """`method`, which writes a line of `access` for each call while that is on. Its size is that of the tensors."""
     path, work, blame = method.path, method.run, method.blame
+    calls = access.calls(path)
+
+    def begin() -> float:
+        if calls is not None:
+            calls.started += 1
+        return time.monotonic()
 
     def say(asked: Any, began: float, code: int, size: int) -> None:
         access.line("-", "grpc", "POST", path, code, size, time.monotonic() - began, str(getattr(asked, "id", "")))
@@ -43,7 +51,7 @@ def logged(method: Method, access: AccessLog) -> Method:
         return watched(blame, error) if access.on else blame(error)
 
     def watched(step: Any, asked: Any) -> Any:
-        began = time.monotonic()
+        began = begin()
         try:
             result = step(asked)
         except Exception as error:
@@ -61,7 +69,7 @@ def logged(method: Method, access: AccessLog) -> Method:
         assert submitted is not None
         if not access.on:
             return submitted(asked, reply)
-        noted = _Noted(reply, partial(say, asked, time.monotonic()))
+        noted = _Noted(reply, partial(say, asked, begin()))
         try:
             return submitted(asked, noted)
         except ServerError as error:
@@ -92,17 +100,51 @@ class _Noted:
 
 def logged_stream(method: StreamMethod, access: AccessLog) -> StreamMethod:
     """`method`, which writes a line for each stream that has ended."""
+    calls = access.calls(method.path)
 
     async def serve(stream: Stream) -> None:
+        watched = _Watched(stream, calls or Calls())
         began, code = time.monotonic(), UNKNOWN
         try:
-            await method.serve(stream)
+            await method.serve(watched if access.on else stream)
             code = OK
+        except asyncio.CancelledError:
+            code = status.GRPC[ErrorCode.CANCELLED]
+            raise
         finally:
             if access.on:
+                code = watched.aborted or code
                 access.line("-", "grpc", "POST", method.path, code, 0, time.monotonic() - began, "")
 
     return method._replace(serve=serve)
+
+
+class _Watched:
+    """A stream whose messages are counted, and the code of its end noted: 0 where it is not aborted."""
+
+    def __init__(self, stream: Stream, calls: Calls) -> None:
+        self._stream = stream
+        self._calls = calls
+        self.metadata = stream.metadata
+        self.hung_up = stream.hung_up
+        self.trail = stream.trail
+        self.aborted = 0
+        calls.started += 1
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for message in self._stream:
+            self._calls.received += 1
+            yield message
+
+    async def write(self, message: bytes) -> None:
+        """Send a message, as the stream does."""
+        await self._stream.write(message)
+        self._calls.sent += 1
+
+    async def abort(self, code: int, message: str) -> None:
+        """End the stream with a gRPC status; raises."""
+        self.aborted = code
+        await self._stream.abort(code, message)
 
 
 def code_of(error: BaseException) -> int:

@@ -60,7 +60,7 @@ class Bridge(Crossing[Call]):
     """Calls on their way to the main loop. One whose client has gone is posted again, which cancels it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop, Call.step)
+        super().__init__(loop, lambda call: call.step())
         self._encoded: Crossing[tuple[Callable[[Any], None], Any]] = Crossing(loop, _drop)
 
     def encoded_away(self, method: Method, result: Any, limit: int) -> bytes:

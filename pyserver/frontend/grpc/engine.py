@@ -95,6 +95,9 @@ class Stream(Protocol):
     async def write(self, message: bytes) -> None:
         """Send a message; waits while the client reads slowly."""
 
+    def trail(self, metadata: Metadata) -> None:
+        """What is to go with its status."""
+
     async def abort(self, code: int, message: str) -> None:
         """End the stream with a gRPC status; raises, so that the handler ends as well."""
 

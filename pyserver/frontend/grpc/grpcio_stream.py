@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from pyserver.errors import ServerError
+from pyserver.frontend.grpc.engine import Metadata
 from pyserver.protocol import status
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -45,6 +46,10 @@ class Stream:
     async def write(self, message: bytes) -> None:
         """Send a message; waits while the client reads slowly."""
         await self._context.write(message)
+
+    def trail(self, metadata: Metadata) -> None:
+        """What is to go with its status."""
+        self._context.set_trailing_metadata(tuple(metadata))
 
     async def abort(self, code: int, message: str) -> None:
         """End the stream with a gRPC status; raises."""

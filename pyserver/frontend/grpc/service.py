@@ -7,10 +7,12 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pyserver.errors import ServerError
+from pyserver.errors import ServerError, unsupported
 from pyserver.frontend.grpc.engine import Metadata, Method
 from pyserver.frontend.grpc.stream import RefusedError
+from pyserver.model.feed import Feed
 from pyserver.model.open_signature import enclose
+from pyserver.model.stream import Stream
 from pyserver.protocol import grpc_infer, mlserver_headers, mlserver_response
 from pyserver.protocol import grpc_messages as messages
 from pyserver.types import InferRequest, InferResponse
@@ -72,9 +74,13 @@ def infer_stream(data: DataPlane) -> Method:
     """ModelInfer as ModelStreamInfer does it: `run` gives a stream of the responses."""
 
     def run(request: InferRequest) -> Any:
-        tell(request, data, stream=True)
         try:
-            return data.infer_stream(request)
+            feeds = data.of_mlserver(request.model_name, request.model_version) and data.feeds(request)
+            tell(request, data, stream=True, feed=feeds)
+            stream = data.infer_stream(request)
+            if feeds and isinstance(stream, Stream):
+                stream.feed = Feed(stream.model, functools.partial(_tell_further, request, data))
+            return stream
         except ServerError as error:
             raise refusal(error, request.model_name, request.model_version) from None
 
@@ -89,11 +95,19 @@ def infer_stream(data: DataPlane) -> Method:
     return infer(data)._replace(path=PREFIX + "ModelStreamInfer", run=run, submit=None, blame=blame)
 
 
-def tell(request: InferRequest, data: DataPlane, stream: bool = False) -> None:
+def tell(request: InferRequest, data: DataPlane, stream: bool = False, feed: bool = False) -> None:
     """Give a request to an MLServer model its envelope, with the metadata that came with it."""
     if data.of_mlserver(request.model_name, request.model_version):
         headers = mlserver_headers.of_request(request.metadata or (), data.name, request.model_name)
-        enclose(request, headers, stream)
+        enclose(request, headers, stream, feed)
+
+
+def _tell_further(first: InferRequest, data: DataPlane, request: InferRequest) -> None:
+    """Of a stream that is one call's the first request says whose it is, whatever the others say."""
+    if request.extension is not None:
+        raise unsupported("shared memory and classification are not for streams that one call of a model reads")
+    request.model_name, request.model_version = first.model_name, first.model_version
+    tell(request, data)
 
 
 def _attach(request: Any, metadata: Metadata) -> None:

@@ -1,4 +1,8 @@
-"""ModelStreamInfer: one stream, any number of requests for any models, answered as soon as their answers are there."""
+"""ModelStreamInfer: one stream, any number of requests for any models, answered as soon as their answers are there.
+
+Where the first request is for an MLServer model with a predict_stream, the whole stream is that model's: one call of
+the method reads all its requests, and the stream ends with it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.frontend.access import AccessLog
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
-from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Method, Stream, StreamMethod, encoded
+from pyserver.frontend.grpc.engine import MAX_MESSAGE, Call, Metadata, Method, Stream, StreamMethod, encoded
+from pyserver.model.items import Item
 from pyserver.protocol import grpc_infer, status
 from pyserver.types import InferRequest, InferResponse
 
 if TYPE_CHECKING:
-    from pyserver.model.items import Item, Items
+    from pyserver.model.feed import Feed
+    from pyserver.model.items import Items
 
 WINDOW = 256
 """Requests that one stream may have accepted and not yet answered. Beyond, it isn't read until its client reads."""
+FEED_WINDOW = 16
+"""As many where one call reads them all, and may be slow to."""
 
 
 def model_stream_infer(path: str, infer: Method, bridge: Bridge, access: AccessLog | None = None) -> StreamMethod:
@@ -44,13 +52,16 @@ class RefusedError(ServerError):
 class _Message(NamedTuple):
     """What is to be written: `failure` is set where the client wants the first error as the stream's status.
 
-    `response`, where there is one, counts as read once it is written; `final` says that its request is answered.
+    `response`, where there is one, counts as read once it is written; `final` says that its request is answered,
+    `whole` that with it the stream is. `trailers` go with the end of the stream, if no later message has any.
     """
 
     data: bytes
     failure: ServerError | None
     response: InferResponse | None
     final: bool
+    whole: bool = False
+    trailers: Metadata = ()
 
 
 class _Session:
@@ -64,6 +75,9 @@ class _Session:
         self._heed = infer.heed
         self._home: Crossing[_Heard] = Crossing(asyncio.get_running_loop(), self._heard)
         self._read_ones: Crossing[InferResponse] = Crossing(bridge.loop, InferResponse.release)
+        self._whole = _Whole()
+        self._said_all: Crossing[_Whole] = Crossing(bridge.loop, _Whole.end)
+        self._settled = asyncio.Event()
         self._open: set[_Ask] = set()
         self._room = asyncio.Semaphore(WINDOW)
         self._ready: asyncio.Queue[_Message | None] = asyncio.Queue()
@@ -90,13 +104,20 @@ class _Session:
     async def _read(self) -> None:
         try:
             async for message in self._stream:
-                await self._room.acquire()
+                await self._has_room()
                 self._ask(message)
+            self._said_all.post(self._whole)
         finally:
             self._ready.put_nowait(None)
 
+    async def _has_room(self) -> None:
+        await self._room.acquire()
+        while self._whole.feed is not None and len(self._open) > FEED_WINDOW:
+            self._settled.clear()
+            await self._settled.wait()
+
     async def _write(self, reader: asyncio.Task[None]) -> None:
-        while not (reader.done() and not self._open and self._ready.empty()):
+        while not (reader.done() and not self._open and self._ready.empty()) and not self._whole.answered:
             message = await self._ready.get()
             if message is None:
                 await asyncio.wait((reader,))
@@ -106,9 +127,12 @@ class _Session:
                 if message.failure is not None:
                     await self._stream.abort(status.grpc_code(message.failure), message.failure.message)
                 elif message.data:
+                    if message.trailers:
+                        self._stream.trail(message.trailers)
                     await self._stream.write(message.data)
             finally:
                 self._done_with(message)
+            self._whole.answered = message.whole
 
     def _done_with(self, message: _Message | None) -> None:
         if message is None:
@@ -119,7 +143,7 @@ class _Session:
             self._room.release()
 
     def _ask(self, message: bytes) -> None:
-        ask = _Ask(self._method, message, self._home)
+        ask = _Ask(self._method, message, self._home, self._whole)
         if self._method.attach is not None:
             self._method.attach(ask.request, list(self._stream.metadata.items()))
         self._open.add(ask)
@@ -137,6 +161,7 @@ class _Session:
         message = self._refusal(ask) if item is None else self._message(ask, *item)
         if message.final and ask in self._open:
             self._open.discard(ask)
+            self._settled.set()
             if not self._over:
                 self._say(ask, 0 if ask.error is None else status.grpc_code(ask.error))
         if self._over:
@@ -146,9 +171,9 @@ class _Session:
 
     def _say(self, ask: _Ask, code: int) -> None:
         """The access log's line of a request: what its responses hold, and the code of the last error among them."""
-        if self._access.on:
+        if self._access.on and not ask.fed:
             seconds = time.monotonic() - ask.began
-            self._access.line("-", "grpc", "POST", self._method.path, code, ask.size, seconds, ask.id)
+            self._access.part(self._method.path, code, ask.size, seconds, ask.id)
 
     def _refusal(self, ask: _Ask) -> _Message:
         assert ask.error is not None
@@ -165,7 +190,8 @@ class _Session:
             except ServerError as failure:
                 error = failure
         if error is None:
-            return _Message(data, None, response, final)
+            trailers = self._method.trailers(response) if self._method.trailers is not None else ()
+            return _Message(data, None, response, final, final and ask.first and ask.whole.feed is not None, trailers)
         ask.error = error
         if self._aborts or _of_mlserver(ask.stream):
             return _Message(b"", error, response, final)
@@ -179,13 +205,29 @@ def _of_mlserver(stream: Any) -> bool:
     return model is not None and bool(model.of_mlserver)
 
 
+class _Whole:
+    """A stream as one conversation with a model, if it is one: `feed` are its further requests."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.answered = False
+        self.feed: Feed | None = None
+
+    def end(self) -> None:
+        """On the main loop: the client has said all."""
+        if self.feed is not None:
+            self.feed.end()
+
+
 class _Ask(Call):
     """One request of a session."""
 
-    __slots__ = ("began", "empty_final", "error", "home", "id", "size", "stream")
+    __slots__ = ("began", "empty_final", "error", "first", "home", "id", "size", "stream", "whole")
 
-    def __init__(self, method: Method, message: bytes, home: Crossing[_Heard]) -> None:
+    def __init__(self, method: Method, message: bytes, home: Crossing[_Heard], whole: _Whole) -> None:
         super().__init__(method, message)
+        self.whole = whole
+        self.first, whole.begun = not whole.begun, True
         request = self.request
         self.id = request.id if isinstance(request, InferRequest | grpc_infer.BadRequestError) else ""
         self.empty_final = isinstance(request, InferRequest) and request.empty_final
@@ -195,9 +237,36 @@ class _Ask(Call):
         self.error: ServerError | None = None
         self.stream: Items | None = None
 
+    def step(self) -> None:
+        """On the main loop: begin, or go to the call that reads the whole stream."""
+        feed = self.whole.feed
+        if feed is None or self.gone or self.first:
+            super().step()
+            return
+        try:
+            if isinstance(self.request, ServerError):
+                raise self.request
+            feed.put(self.request, self._taken)
+        except ServerError as error:
+            self.fail(RefusedError(error))
+
+    def _taken(self) -> None:
+        self.empty_final = False
+        self.home.post((self, Item(InferResponse("", "", empty=True), True)))
+
+    @property
+    def fed(self) -> bool:
+        """Whether it is one of those that the first one's call reads."""
+        return self.whole.feed is not None and not self.first
+
     def done(self, result: Any) -> None:
         """On the main loop: the responses are to come."""
         self.stream = result
+        feed = getattr(result, "feed", None)
+        if feed is not None and self.first:
+            self.whole.feed = feed
+        elif feed is not None:
+            feed.end()  # it began no stream
         result.listen(lambda item: self.home.post((self, item)))
 
     def refuse(self, error: ServerError) -> None:
@@ -209,4 +278,4 @@ class _Ask(Call):
             self.stream.cancel()
 
 
-_Heard = tuple[_Ask, "Item | None"]
+_Heard = tuple[_Ask, Item | None]

@@ -55,7 +55,8 @@ class Docs(Handler):
     def described(self, name: str, version: str) -> Described:
         """A model; ServerError where it is not served."""
         metadata = self.data_plane.model_metadata(name, version)
-        return Described(name, metadata, json.loads(self.data_plane.model_config_json(name, version)))
+        config = json.loads(self.data_plane.model_config_json(name, version))
+        return Described(name, metadata, config, *self.data_plane.handlers(name, version))
 
     def all_described(self) -> list[Described]:
         """Every model that serves, by its default version."""

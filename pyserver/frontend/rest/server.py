@@ -63,6 +63,8 @@ class RestServer:
             divert=partial(_any, diverts) if diverts else None, forwarding=forwards,
             tls=tls.http_files(settings), compresses=settings.http_compression,
         )  # fmt: skip
+        if answered is not None:
+            answered.in_progress = self._lane.in_progress
         self._log_answers()
 
     def _log_answers(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pyserver.protocol.openapi import example, schemas
+from pyserver.protocol.openapi import custom, example, schemas
 from pyserver.protocol.openapi.schemas import Schema, reference
 
 VERSION = "2.0"
@@ -18,12 +18,15 @@ _TAGS = ("health", "inference", "metadata", "model", "server", "repository")
 class Described(NamedTuple):
     """A model as the server describes it: its metadata document and its whole configuration.
 
-    `single` says that a request has one response, so that `infer` serves it.
+    `handlers` are the routes that it answers itself; of one route of several models that with the smallest `number`
+    has it. `single` says that a request has one response, so that `infer` serves it.
     """
 
     name: str
     metadata: dict[str, Any]
     config: dict[str, Any]
+    handlers: Sequence[Mapping[str, Any]] = ()
+    number: int = 0
 
     @property
     def single(self) -> bool:
@@ -37,7 +40,7 @@ class Described(NamedTuple):
 
 
 def of_server(models: Sequence[Described], root: str = "") -> dict[str, Any]:
-    """The document of all paths; each of the models adds an example."""
+    """The document of all paths; each of the models adds an example, and its own routes."""
     names = {"type": "string", "enum": [model.name for model in models]} if models else {"type": "string"}
     named = [_parameter("model_name", names)]
     versioned = [*named, _parameter("model_version", {"type": "string"})]
@@ -48,7 +51,10 @@ def of_server(models: Sequence[Described], root: str = "") -> dict[str, Any]:
     examples = {model.name: {"value": made} for model in models if model.single and (made := _example(model))}
     for path in (f"{MODEL}/infer", f"{VERSIONED}/infer"):
         _content(paths[path]["post"])["examples"] = examples
-    return _document("Data Plane", paths, root)
+    made = _document("Data Plane", paths, root)
+    for model in sorted(models, key=lambda each: each.number):
+        custom.add(made, model.name, model.handlers)
+    return made
 
 
 def of_model(model: Described, version: str = "", root: str = "") -> dict[str, Any]:
@@ -66,7 +72,9 @@ def of_model(model: Described, version: str = "", root: str = "") -> dict[str, A
             _specialise(path, item["post"], model)
     if not model.single:
         paths = {path: item for path, item in paths.items() if not path.endswith(("/infer", "/generate"))}
-    return _document(title, paths, root)
+    made = _document(title, paths, root)
+    custom.add(made, model.name, model.handlers)
+    return made
 
 
 def _specialise(path: str, operation: dict[str, Any], model: Described) -> None:

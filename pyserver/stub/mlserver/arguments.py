@@ -1,7 +1,8 @@
 """What a custom handler's parameters get of an HTTP request, by FastAPI's rules for the commonest of them.
 
-FastAPI itself is not needed. Its markers (`Header()`, `Query()`, `Path()`, `Body()`, `Depends()`), which a model can
-only have where its environment has it, are known by their names.
+FastAPI itself is not needed. Its markers (`Header()`, `Cookie()`, `Query()`, `Path()`, `Body()`, `Depends()`), which a
+model can only have where its environment has it, are known by their names, and what they demand of values (`gt=0`) by
+pydantic.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import pydantic
+from pydantic.fields import FieldInfo
 
-_PLACES = {"Header": "header", "Query": "query", "Path": "path", "Body": "body"}
+_PLACES = {"Header": "header", "Cookie": "cookie", "Query": "query", "Path": "path", "Body": "body"}
 _DEPENDS = "Depends"
 
 
@@ -48,10 +50,14 @@ class Parameter(NamedTuple):
     default: Any
     many: bool = False
     depends: Any = None
+    embed: bool = False
 
 
 class Arguments:
-    """The parameters of one function; TypeError for one that has no type that a request can give."""
+    """The parameters of one function; TypeError for one that has no type that a request can give.
+
+    `whole_body` says that the body is the value of the only parameter that is in it.
+    """
 
     def __init__(self, function: Callable[..., Any], path: typing.Collection[str]) -> None:
         hints = _hints(function)
@@ -61,16 +67,24 @@ class Arguments:
                 continue
             self._parameters.append(_parameter(name, hints.get(name, given.annotation), given.default, path))
         bodies = [found for found in self._parameters if found.place == "body"]
-        self._whole_body = len(bodies) == 1
+        self.whole_body = len(bodies) == 1 and not bodies[0].embed
 
-    def of(self, call: Call) -> Dict[str, Any]:
+    def all(self) -> Iterator[Parameter]:
+        """All parameters that a request has values for, those of what others depend on as well."""
+        for found in self._parameters:
+            if found.depends is None:
+                yield found
+            else:
+                yield from found.depends[1].all()
+
+    async def of(self, call: Call) -> Dict[str, Any]:
         """The arguments, by name. RefusedError where the request lacks one, or has it in another form."""
         details: List[Dict[str, Any]] = []
         made: Dict[str, Any] = {}
         body = self._body(call)
         for found in self._parameters:
             try:
-                made[found.name] = self._value(found, call, body)
+                made[found.name] = await self._value(found, call, body)
             except pydantic.ValidationError as error:
                 details += [_detail(dict(said), self._place(found)) for said in error.errors(include_url=False)]
             except RefusedError as error:
@@ -88,10 +102,11 @@ class Arguments:
             said = {"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "ctx": {"error": str(error)}}
             raise RefusedError([said]) from None
 
-    def _value(self, found: Parameter, call: Call, body: Any) -> Any:
+    async def _value(self, found: Parameter, call: Call, body: Any) -> Any:
         if found.depends is not None:
             function, own = found.depends
-            return function(**own.of(call))
+            returned = function(**await own.of(call))
+            return await returned if hasattr(returned, "__await__") else returned
         given = self._given(found, call, body)
         if given is not Missing:
             return found.adapter.validate_python(given)
@@ -102,16 +117,18 @@ class Arguments:
 
     def _given(self, found: Parameter, call: Call, body: Any) -> Any:
         if found.place == "body":
-            if self._whole_body or body is Missing:
+            if self.whole_body or body is Missing:
                 return body
             return body.get(found.alias, Missing) if isinstance(body, dict) else Missing
         if found.place == "query":
             values = call.query.get(found.alias)
             return Missing if not values else values if found.many else values[-1]
+        if found.place == "cookie":
+            return _cookies(call.headers.get("cookie", "")).get(found.alias, Missing)
         return (call.headers if found.place == "header" else call.path).get(found.alias, Missing)
 
     def _place(self, found: Parameter) -> List[Any]:
-        return ["body"] if found.place == "body" and self._whole_body else [found.place, found.alias]
+        return ["body"] if found.place == "body" and self.whole_body else [found.place, found.alias]
 
 
 def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
@@ -132,15 +149,30 @@ def _parameter(name: str, annotation: Any, default: Any, path: typing.Collection
         default = Missing
     if type(marker).__name__ == _DEPENDS:
         function = marker.dependency or kind
+        wrong = noted(function)
+        if wrong is not None:
+            raise TypeError(f"parameter '{name}' depends on {function!r}: {wrong}")
         return Parameter(name, "", "", None, Missing, False, (function, Arguments(function, path)))
     place = _PLACES[type(marker).__name__] if marker is not None else "path" if name in path else _natural(kind)
     alias = getattr(marker, "alias", None) or (name.replace("_", "-") if place == "header" else name)
     try:
-        adapter = pydantic.TypeAdapter(Any if kind is inspect.Parameter.empty else kind)
+        wanted = Any if kind is inspect.Parameter.empty else _constrained(annotation, marker)
+        adapter = pydantic.TypeAdapter(wanted)
     except pydantic.PydanticUserError as error:
         raise TypeError(f"parameter '{name}' is a {kind!r}, which no request can give: {error.message}") from None
     alias = alias.lower() if place == "header" else alias
-    return Parameter(name, place, alias, adapter, default, _origin(kind) in (list, set, tuple))
+    many = any(_origin(member) in (list, set, tuple, frozenset) for member in _members(kind))
+    return Parameter(name, place, alias, adapter, default, many, None, bool(getattr(marker, "embed", False)))
+
+
+def _constrained(annotation: Any, marker: Any) -> Any:
+    """The type with all that is said of its values: beside it (`Annotated`), or by a marker that is the default."""
+    if marker is None or marker in getattr(annotation, "__metadata__", ()):
+        return annotation
+    if isinstance(marker, FieldInfo) and hasattr(typing, "Annotated"):
+        constraints = tuple(marker.metadata)
+        return typing.Annotated[(annotation, *constraints)] if constraints else annotation
+    return annotation
 
 
 def _marked(annotation: Any, default: Any) -> Any:
@@ -163,14 +195,24 @@ def _default_of(marker: Any, default: Any) -> Any:
 
 def _natural(kind: Any) -> str:
     """Where a value without a marker comes from: objects and lists from the body, plain values from the query."""
-    members = typing.get_args(kind) if _origin(kind) is typing.Union else (kind,)
-    for member in members:
+    for member in _members(kind):
         bare = _origin(member)
         if isinstance(bare, type) and (issubclass(bare, (pydantic.BaseModel, dict, list, set, tuple))):
             return "body"
         if hasattr(bare, "__dataclass_fields__"):
             return "body"
     return "query"
+
+
+def _members(kind: Any) -> Any:
+    """The types of a union, however it is written; a type itself if it is none."""
+    is_union = _origin(kind) is typing.Union or type(kind).__name__ == "UnionType"
+    return typing.get_args(kind) if is_union else (kind,)
+
+
+def _cookies(header: str) -> Dict[str, str]:
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return {name: value.strip('"') for name, _, value in pairs if name}
 
 
 def _origin(kind: Any) -> Any:

@@ -82,7 +82,7 @@ class MLServerExecution(Execution):
             read = [self._reader.read(request) for request in requests]
             if read[0].stream:
                 for one in read:
-                    self._runner.begin(respond(one, self._host, self._desk), _ended)
+                    self._runner.begin(respond(one, self._host, self._reader, self._desk), _ended)
                 return
             if read[0].handler is not None:
                 for one in read:

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple
 from pyserver.ipc import envelope
 from pyserver.stub.mlserver.answered import Text, dumped
 from pyserver.stub.mlserver.arguments import Arguments, Call, RefusedError, noted
+from pyserver.stub.mlserver.described import described
 from pyserver.stub.response import InferenceResponse
 
 _JSON = "application/json"
@@ -27,7 +28,7 @@ class Handlers:
     """The handlers of a model, numbered; `routes` is what the server is told of them."""
 
     def __init__(self, model: Any) -> None:
-        self.routes: List[Dict[str, str]] = []
+        self.routes: List[Dict[str, Any]] = []
         self._handlers: List[Handler] = []
         for marked, method in importlib.import_module("mlserver.handlers").get_custom_handlers(model):
             where = f"custom handler {method.__qualname__} of '{marked.rest_path}'"
@@ -37,14 +38,16 @@ class Handlers:
             if not marked.rest_path.startswith("/"):
                 raise ValueError(f"{where}: the path has to begin with '/'")
             names = _PLACEHOLDER.findall(marked.rest_path)
-            self._handlers.append(Handler(method, Arguments(method, names)))
-            self.routes.append({"path": marked.rest_path, "method": marked.rest_method.upper()})
+            arguments = Arguments(method, names)
+            self._handlers.append(Handler(method, arguments))
+            route = {"path": marked.rest_path, "method": marked.rest_method.upper()}
+            self.routes.append({**route, "document": described(marked.rest_path, method, arguments)})
 
     async def answer(self, said: Dict[str, Any], headers: Dict[str, str], body: bytes) -> InferenceResponse:
         """The answer of the handler that `said` (the envelope's `handler`) names; whatever the handler raises."""
         handler = self._handlers[said["number"]]
         try:
-            arguments = handler.arguments.of(Call(headers, said["path"], said["query"], body))
+            arguments = await handler.arguments.of(Call(headers, said["path"], said["query"], body))
         except RefusedError as error:
             return _response(_UNPROCESSABLE, {}, dumped({"detail": error.details}))
         returned = handler.method(**arguments)

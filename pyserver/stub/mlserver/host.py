@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any, Dict, List
 
+from pyserver.stub import logger
 from pyserver.stub.loading import Load
 from pyserver.stub.mlserver.runner import Runner
 
@@ -33,6 +34,7 @@ class Host:
         self.errors = importlib.import_module("mlserver.errors").MLServerError
         self.types = importlib.import_module("mlserver.types")
         importlib.import_module("mlserver.logging").configure_logger(settings.Settings())
+        logger.adopt("mlserver")
         self.settings = settings.ModelSettings.model_validate(dict(self._given))
         self._class = self._implementation()
         self.runner = Runner()
@@ -66,6 +68,12 @@ class Host:
         self.handlers = handlers.Handlers(model)
         said = self.runner.finish(model.metadata())
         self.metadata = said.model_dump(mode="json") if hasattr(said, "model_dump") else dict(said)
+
+    @property
+    def feeds(self) -> bool:
+        """Whether the model has a predict_stream of its own, which is to read a client's whole stream."""
+        base = importlib.import_module("mlserver").MLModel
+        return getattr(type(self.model), "predict_stream", None) is not base.predict_stream
 
     def finalize(self) -> None:
         """Finish what was begun, and unload the model."""

@@ -17,17 +17,18 @@ _ID = b'{"id":"'
 
 
 class Received:
-    """One request: `payload` for the model, `key` for the way back, `stream` where a stream is wanted, `typed` for
-    the answer's envelope, `handler` where a custom handler is asked.
+    """One request: `payload` for the model, `key` for the way back, `stream` where a stream is wanted, `feed` where
+    more requests may follow, `typed` for the answer's envelope, `handler` where a custom handler is asked.
     """
 
-    __slots__ = ("handler", "key", "payload", "request", "stream", "typed")
+    __slots__ = ("feed", "handler", "key", "payload", "request", "stream", "typed")
 
-    def __init__(self, request: ReceivedRequest, payload: Any, stream: bool, typed: bool) -> None:
+    def __init__(self, request: ReceivedRequest, payload: Any, stream: bool, typed: bool, feed: bool = False) -> None:
         self.request = request
         self.key = request.key
         self.payload = payload
         self.stream = stream
+        self.feed = feed
         self.typed = typed
         self.handler: Optional[Handled] = None
 
@@ -42,16 +43,25 @@ class Reader:
 
     def read(self, request: ReceivedRequest) -> Received:
         """The request for the model."""
-        tensors = request.inputs()
-        headers, rest = _NOTHING, _NOTHING
-        if tensors and tensors[-1]._name == envelope.NAME:
-            head, body = envelope.split(tensors[-1]._window())  # type: ignore[attr-defined]
-            tensors = tensors[:-1]
-            headers, rest = self._parsed(head), self._parsed(body)
-            if "handler" in rest:
-                return _handled(request, tensors, headers, rest["handler"])
-        identity = _identity(request)
-        payload = built(
+        tensors, headers, rest = self._opened(request.inputs())
+        if "handler" in rest:
+            return _handled(request, tensors, headers, rest["handler"])
+        payload = self._payload(tensors, headers, rest, _identity(request))
+        return Received(request, payload, rest.get("stream", False), rest.get("typed", False), rest.get("feed", False))
+
+    def further(self, tensors: List[Any], identity: str) -> Any:
+        """What a client says later in its stream, for the model; its id is that of the first request."""
+        return self._payload(*self._opened(tensors), identity)
+
+    def _opened(self, tensors: List[Any]) -> Tuple[List[Any], Dict[str, Any], Dict[str, Any]]:
+        """The tensors without the envelope, and its two parts."""
+        if not tensors or tensors[-1]._name != envelope.NAME:
+            return tensors, _NOTHING, _NOTHING
+        head, body = envelope.split(tensors[-1]._window())
+        return tensors[:-1], self._parsed(head), self._parsed(body)
+
+    def _payload(self, tensors: List[Any], headers: Dict[str, Any], rest: Dict[str, Any], identity: str) -> Any:
+        return built(
             self._types.InferenceRequest,
             {
                 "id": identity or None,
@@ -61,7 +71,6 @@ class Reader:
             },
             {"id", "parameters", "inputs"} | ({"outputs"} if "outputs" in rest else set()),
         )
-        return Received(request, payload, rest.get("stream", False), rest.get("typed", False))
 
     def _parsed(self, text: bytes) -> Dict[str, Any]:
         if not text:

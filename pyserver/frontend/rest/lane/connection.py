@@ -76,6 +76,11 @@ class Connection(Receiver):
             self._exchange.sent()
         self._outbound.ready()
 
+    def unanswered(self) -> list[Head]:
+        """The heads of the requests whose answers are to come."""
+        heads = [waiting.head for waiting in self._outbound.queue if waiting.head is not None]
+        return heads if self._exchange is None else [*heads, self._exchange.head]
+
     # What an exchange asks.
 
     def write(self, data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,10 @@ class LaneServer:
     def connections(self) -> int:
         """How many connections are open."""
         return sum(map(len, self._groups))
+
+    def in_progress(self) -> dict[str, int]:
+        """How many requests are not answered yet, by method."""
+        return Counter(head.method for connection in self._all() for head in connection.unanswered())
 
     def _connection(self) -> Connection:
         return Connection(self)
