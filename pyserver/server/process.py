@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from typing import Protocol
@@ -98,9 +99,10 @@ def _show_stacks_on_signal(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _second_signal() -> None:
-    """Whoever asks twice means now: the stubs go with the server (PR_SET_PDEATHSIG)."""
+    """Whoever asks twice means now: the stubs go with the server (PR_SET_PDEATHSIG), and nothing else is left."""
     log.warning("second signal: exiting at once")
-    raise SystemExit(1)
+    logging.shutdown()
+    os._exit(1)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
