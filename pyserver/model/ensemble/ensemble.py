@@ -19,6 +19,7 @@ from pyserver.payload import Pending
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import document
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.way import Ways
 from pyserver.types import Clock, InferRequest, InferResponse
 
 
@@ -80,7 +81,7 @@ class Ensemble(Model):
         self.unlink()
         self.steps = list(models)
         self._follow(any(model.decoupled for model in models))
-        self.graph.streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
+        self._runs.ways = Ways(self.graph, streaming(models))
         for model in models:
             model.users.add(self)
         self._runs.ranks = [ranks(model.config) for model in models]
@@ -114,7 +115,7 @@ class Ensemble(Model):
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of the model's memory that is the first to read: what it reads of the body is not copied at all."""
-        first = self.graph.way(None).course.first
+        first = self._runs.ways.to(None).course.first
         model = self.steps[first[0]] if first and self.steps else None
         return model.reserve(nbytes, header) if model is not None else None
 
@@ -139,3 +140,8 @@ class Ensemble(Model):
         if request.trace is not None:
             tracing.begin_child(request.trace, request, model)
         return model.infer_stream(request)
+
+
+def streaming(models: Sequence[Model]) -> frozenset[int]:
+    """The places of those of `models` that may answer any number of times."""
+    return frozenset(number for number, model in enumerate(models) if model.decoupled)
