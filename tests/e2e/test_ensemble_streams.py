@@ -67,6 +67,10 @@ ENSEMBLES = {
     "bare": ["odd IN=IN -> OUT=OUT"],
     "after": ["odd IN=IN -> OUT=one", "times A=one -> Y=OUT"],
 }
+WARM_UP = """
+model_warmup { name: "zeros" batch_size: 1
+  inputs { key: "IN" value { data_type: TYPE_INT32 dims: [ 2 ] zero_data: true } } }
+"""
 SIDE_BY_SIDE = {
     "beside": ["repeat IN=IN -> OUT=a", "times A=a -> Y=A", "square IN=IN -> OUT=B", "times A=IN -> Y=C"],
     "within": ["repeat IN=IN -> OUT=one", "square IN=one -> OUT=A", "repeat IN=one -> OUT=B"],
@@ -83,16 +87,17 @@ def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for name, steps in ENSEMBLES.items():
         numbers(write_ensemble(repository, name, steps))
     for name, steps in SIDE_BY_SIDE.items():
-        numbers(write_ensemble(repository, name, steps, outputs="A B C" if name == "beside" else "A B"))
+        folder = write_ensemble(repository, name, steps, outputs="A B C" if name == "beside" else "A B")
+        numbers(folder, WARM_UP if name == "beside" else "")
     numbers(write_ensemble(repository, "held", ENSEMBLES["each"], scheduling="max_inflight_requests: 1"))
     with make_server(repository) as running:
         yield running
 
 
-def numbers(ensemble: Path) -> None:
-    """An ensemble of FP32 becomes one of INT32."""
+def numbers(ensemble: Path, more: str = "") -> None:
+    """An ensemble of FP32 becomes one of INT32; `more` is what else its configuration says."""
     config = ensemble / "config.pbtxt"
-    config.write_text(config.read_text().replace("TYPE_FP32", "TYPE_INT32"))
+    config.write_text(config.read_text().replace("TYPE_FP32", "TYPE_INT32") + more)
 
 
 @pytest.mark.parametrize("model", ["each", "held"])

@@ -15,6 +15,7 @@ from pyserver.model.model import Model
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
+from pyserver.model.warmup import Samples, WarmUp
 from pyserver.payload import Pending
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import document
@@ -30,6 +31,7 @@ class Ensemble(Model):
         super().__init__(name, version, config, config_json, None, limits, clock)
         self.graph = graph_of(config)
         self.steps: list[Model] = []
+        self.samples: Samples | None = None
         per_step = config.ensemble_scheduling.max_inflight_requests
         self._runs = GraphExecutor(
             name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step,
@@ -87,6 +89,11 @@ class Ensemble(Model):
         self._runs.ranks = [ranks(model.config) for model in models]
         if self.cached is not None:
             self.cached.renew(self.identity)
+
+    async def warm(self) -> None:
+        """Run its samples, linked as it is; ServerError for the first that fails."""
+        if self.samples is not None:
+            await WarmUp(self.samples, self.statistics, self._clock)(self._runs)
 
     def _follow(self, decoupled: bool) -> None:
         """With a step that may answer any number of times it is such a model itself, and says so."""

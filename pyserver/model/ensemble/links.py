@@ -21,11 +21,19 @@ class Links:
         self._registry = registry
         registry.on_change = self.refresh
 
-    def link_all(self, models: Iterable[Model]) -> None:
-        """Link those of `models` that are ensembles."""
-        for model in models:
-            if isinstance(model, Ensemble):
-                self.link(model)
+    async def open(self, models: Iterable[Model]) -> None:
+        """Link and warm up those of `models` that are ensembles. ServerError, and none stays linked, if one fails."""
+        ensembles = [model for model in models if isinstance(model, Ensemble)]
+        try:
+            for ensemble in ensembles:
+                self.link(ensemble)
+                await ensemble.warm()
+            for ensemble in ensembles:
+                self.link(ensemble)  # its models may be others by now
+        except BaseException:
+            for ensemble in ensembles:
+                ensemble.unlink()
+            raise
 
     def link(self, ensemble: Ensemble) -> None:
         """Link `ensemble` to the models of its steps. ServerError if one is not there, or doesn't fit."""
