@@ -20,7 +20,7 @@ from pyserver.repository.uploads import FILE_PREFIX
 from pyserver.types import InferRequest
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.instance.instance import Instance
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from pyserver.cli.flags import parse
 from pyserver.cli.log import configure
+from pyserver.controlplane.planner import Planner
 from pyserver.errors import ServerError, invalid, unsupported
 from pyserver.model.loader import Loader
 from pyserver.model.model import Model
-from pyserver.model.planner import Planner
 from pyserver.protocol import mlserver_request, mlserver_response, rest_infer
 from pyserver.protocol.openapi import example
 from pyserver.repository.backends import ENSEMBLE
@@ -105,7 +105,7 @@ def _request(model: Model, file: Path | None) -> InferRequest:
 def _open_request(model: Model, file: Path | None) -> OpenRequest:
     """A request to an MLServer model: its own, or the example of its documents."""
     if file is None:
-        metadata = mlserver_metadata(model.name, model.metadata)
+        metadata = mlserver_metadata(model.name, model.instances.metadata)
         body = json.dumps(example.request(metadata, {}) or {"inputs": []}).encode()
     else:
         body = file.read_bytes()

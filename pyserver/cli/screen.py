@@ -14,7 +14,7 @@ from pyserver.cli import welcome
 from pyserver.cli.welcome import Row
 
 if TYPE_CHECKING:
-    from pyserver.server import Server
+    from pyserver.server.server import Server
     from pyserver.settings import Settings
 
     StreamHandler = logging.StreamHandler[TextIO]

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = parse(arguments)
     from pyserver.cli.log import configure
     from pyserver.cli.screen import Lines, Screen
-    from pyserver.server import serve
+    from pyserver.server.process import serve
 
     if not sys.stderr.isatty():
         return serve(settings, configure(settings), Lines(settings))

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except ServerError as error:
         print(f"pyserver start: {error.message}", file=sys.stderr)
         return 1
-    from pyserver.server import serve
+    from pyserver.server.process import serve
 
     configure(settings)
     try:

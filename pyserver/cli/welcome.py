@@ -17,7 +17,7 @@ from pyserver.observe.formats import single
 if TYPE_CHECKING:
     from pyserver.model.model import Model
     from pyserver.model.registry import Registry
-    from pyserver.server import Server
+    from pyserver.server.server import Server
     from pyserver.settings import Settings
 
 MOST_ELEMENTS = 16
@@ -60,7 +60,7 @@ def rows(registry: Registry) -> list[Row]:
 
 
 def _facts(model: Model) -> tuple[str, str, str]:
-    places = model.supervisors
+    places = model.instances.places
     environment = _environment(places[0].instance.python, places[0].spec.interpreter) if places else "ensemble"
     return str(len(places) or ""), environment, f"{model.load_seconds:.2f}"
 

@@ -126,7 +126,7 @@ def sample(name: str, version: int, model: Model, config: MetricsConfig) -> Mode
         running=model.scheduler.running,
         memory_used=0 if model.memory is None else model.memory.arena.used,
         instances=[
-            InstanceSample(place.spec.name, place.restarts, resident(place.instance.pid)) for place in model.supervisors
+            InstanceSample(place.spec.name, place.restarts, resident(place.instance.pid)) for place in model.instances
         ],
         latencies=None if model.latencies is None else latency_sample(model.latencies, config),
         tags=dict(model.config.metric_tags),

@@ -5,38 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from pyserver.errors import unavailable
+from pyserver.instance.birth import Wires, bear
 from pyserver.instance.calls import Calls
 from pyserver.instance.console import escaped
 from pyserver.instance.dispatch import Dispatcher
+from pyserver.instance.end import KILL_WAIT, End
 from pyserver.instance.execution_limit import ExecutionLimit
 from pyserver.instance.forkserver import ForkServers
+from pyserver.instance.interview import Interview
 from pyserver.instance.link import Link
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.model_log import write
-from pyserver.instance.patience import LoadError, Patience
-from pyserver.instance.process import StubProcess, bear
+from pyserver.instance.patience import LoadError
+from pyserver.instance.process import StubProcess
 from pyserver.instance.responses import ResponseMemory
 from pyserver.instance.services import NoServices, Responses, Services
 from pyserver.instance.spec import EXECUTION_LIMIT_PARAMETER, InstanceSpec
 from pyserver.instance.states import Event, State, advance
-from pyserver.ipc import arena, channel, messages
+from pyserver.ipc import messages
 from pyserver.ipc.messages import MessageError, pack_json, unpack_json
 from pyserver.payload import Pending
 from pyserver.types import Clock
 
 log = logging.getLogger(__name__)
 
-END_GRACE = 0.5
-"""Seconds from the end of a stub's channel to the end of its process."""
-TERM_GRACE = 1.0
-"""Seconds from SIGTERM to SIGKILL."""
-KILL_WAIT = 10.0
-"""Seconds after a SIGKILL in which even a process in the middle of a system call goes."""
 TRIM_SECONDS = 10.0
 
 WarmUp: TypeAlias = Callable[["Instance"], Awaitable[None]]
@@ -73,13 +69,9 @@ class Instance(Dispatcher):
         self._has_probe = False
         self._clock = clock
         self._process: StubProcess | None = None
-        self._awaited = 0  # the kind of the cold record that comes next, and who waits for it
-        self._answer: asyncio.Future[dict[str, Any]] | None = None
-        self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._verdict = ""
-        self._patience: Patience
+        self._interview: Interview
+        self._end = End(spec.name)
         self._finalizing = False
-        self._end_timer: asyncio.TimerHandle | None = None
         self._trim_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -90,7 +82,7 @@ class Instance(Dispatcher):
     @property
     def gone(self) -> bool:
         """Whether its process has been, and is reaped."""
-        return self._gone.done()
+        return self._end.come
 
     @property
     def pid(self) -> int:
@@ -125,7 +117,7 @@ class Instance(Dispatcher):
         """
         try:
             await self._start()
-            hello = await self._answer_of(messages.HELLO, timeout)
+            hello = await self._interview.answer(messages.HELLO, timeout)
             if hello.get("version") != messages.VERSION:
                 raise LoadError(f"'{self.name}' speaks version {hello.get('version')}, expected {messages.VERSION}")
             self.python = escaped(str(hello.get("python"))[:40])
@@ -133,7 +125,7 @@ class Instance(Dispatcher):
             self._tell_levels()
             self._services.log_levels.tell(self._tell_levels)
             self._link.send(pack_json(messages.LOAD, self.spec.load_fields(complete_config)))
-            config = (await self._answer_of(messages.LOADED, timeout)).get("config")
+            config = (await self._interview.answer(messages.LOADED, timeout)).get("config")
         except BaseException as error:
             await self._give_up(error)
             raise
@@ -146,7 +138,7 @@ class Instance(Dispatcher):
         """
         try:
             self._link.send(pack_json(messages.INITIALIZE, dict(self.spec.initialize_args())))
-            said = await self._answer_of(messages.INITIALIZED, timeout)
+            said = await self._interview.answer(messages.INITIALIZED, timeout)
             self._has_probe = said.get("is_ready") is True
             self.metadata = said.get("metadata") or {}
             self.handlers = said.get("handlers") or []
@@ -168,65 +160,33 @@ class Instance(Dispatcher):
         One that has not initialized has nothing to finish, and is killed.
         """
         process = self._process
-        if process is None or self._gone.done():
+        if process is None or self._end.come:
             return
         if self.state is State.READY:
             self._link.send(messages.record(messages.FINALIZE, b""))
             self._finalizing = True
         self._accepting = False
         self._advance(Event.STOP)
-        if self._finalizing:
-            if await self._is_gone(timeout):
-                return
-            self._verdict = f"it did not end within {timeout:g} s"
-            log.warning("%s: %s and is killed", self.name, self._verdict)
-            process.terminate()
-            if await self._is_gone(TERM_GRACE):
-                return
-        process.kill()
-        if not await self._is_gone(KILL_WAIT):
-            log.error("%s: process %d does not end, not even by SIGKILL", self.name, process.pid)
+        await self._end.enforce(process, timeout if self._finalizing else None)
 
     async def _start(self) -> None:
         spec = self.spec
-        here, there = channel.pair()
-        asked, asking = channel.pair()
-        fd = arena.create(f"pyserver-responses-{spec.name[:128]}")
+        wires = Wires(spec.name)
         try:
-            self._responses = ResponseMemory(fd)
-            fds = (there.fileno(), self._requests.fileno(), fd, asking.fileno())
-            born = await bear(spec, fds, self._fork_servers)
+            self._responses = ResponseMemory(wires.responses)
+            born = await bear(spec, wires.theirs(self._requests.fileno()), self._fork_servers)
             self._process = StubProcess(born, spec, self._clock, self._on_exit)
         except BaseException as error:
-            here.close()
-            asked.close()
+            wires.cut()
             if isinstance(error, OSError):
                 raise LoadError(f"'{spec.name}' can't be started with {spec.interpreter}: {error}") from error
             raise
         finally:
-            there.close()
-            asking.close()
-            os.close(fd)
-        self._link = Link(here, self._on_records, self.on_nonsense, self._on_end)
-        self.calls = Calls(asked, self, self._requests, self._responses, self._services, self._clock)
-        self._patience = Patience(spec.name, self._responses, spec.load_limit)
+            wires.hand_over()
+        self._link = Link(wires.link, self._on_records, self.on_nonsense, self._on_end)
+        self.calls = Calls(wires.calls, self, self._requests, self._responses, self._services, self._clock)
+        self._interview = Interview(spec, self._responses)
         self._advance(Event.LOAD)
-
-    async def _answer_of(self, kind: int, timeout: float | None) -> dict[str, Any]:
-        """The next cold record, which must be of `kind` and without an error."""
-        if self._gone.done():
-            raise LoadError(self._unhealthy())
-        self._awaited = kind
-        self._answer = self._loop.create_future()
-        try:
-            silence = self.spec.silence if timeout is None else timeout
-            said = await self._patience.answer(self._answer, silence)
-        finally:
-            self._awaited = 0
-            self._answer = None
-        if "error" in said:
-            raise LoadError(str(said["error"]), str(said.get("traceback", "")))
-        return said
 
     def _tell_levels(self) -> None:
         self._link.send(pack_json(messages.LEVELS, {"levels": self._services.log_levels.heard}))
@@ -250,13 +210,10 @@ class Instance(Dispatcher):
         if kind == messages.LOG:
             if self._process is not None and self._process.console.admits():
                 write(unpack_json(body), self.spec)
-        elif kind == self._awaited and self._answer is not None and not self._answer.done():
-            self._answer.set_result(unpack_json(body))
-            self._awaited = 0
         elif kind == messages.FINALIZED and self._finalizing:
             if "error" in (said := unpack_json(body)):
                 log.error("%s: finalize failed: %s", self.name, said.get("traceback") or said["error"])
-        else:
+        elif not self._interview.hear(kind, body):
             raise MessageError(f"a record of kind {kind} out of turn")
 
     # Ends: the model failed, the stub talks nonsense, its channel or its process is gone.
@@ -264,7 +221,7 @@ class Instance(Dispatcher):
     async def _give_up(self, error: BaseException) -> None:
         self._condemn(str(error) or "its start was cancelled")
         if self._process is not None:
-            await self._is_gone(KILL_WAIT)
+            await self._end.within(KILL_WAIT)
 
     def on_nonsense(self, why: str) -> None:
         """It said what no stub says: kill it."""
@@ -276,8 +233,8 @@ class Instance(Dispatcher):
         if self._process is None:
             self.state = State.FAILED
             self.reason = verdict
-        elif not self._gone.done():
-            self._verdict = self._verdict or verdict
+        elif not self._end.come:
+            self._end.verdict = self._end.verdict or verdict
             self._link.stop_reading()
             self._process.kill()
             self._advance(Event.FAIL)
@@ -287,13 +244,12 @@ class Instance(Dispatcher):
         self._accepting = False
         process = self._process
         if process is not None and process.alive:
-            self._end_timer = self._loop.call_later(END_GRACE, self._condemn, "it closed its channel")
+            self._end.expect(self._condemn)
 
     def _on_exit(self) -> None:
         self._accepting = False
-        for timer in (self._end_timer, self._trim_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._trim_timer is not None:
+            self._trim_timer.cancel()
         if self._limit is not None:
             self._limit.stop()
         self._services.log_levels.forget(self._tell_levels)
@@ -304,9 +260,8 @@ class Instance(Dispatcher):
         begun = self._responses.begun
         self._responses.close()
         self.reason = self._autopsy(begun)
-        self._gone.set_result(None)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(LoadError(self._unhealthy()))
+        self._end.has_come()
+        self._interview.end(self._unhealthy())
         self._advance(Event.EXIT)
         self._abandon(unavailable(self._unhealthy()), begun)
 
@@ -315,19 +270,13 @@ class Instance(Dispatcher):
 
     def _autopsy(self, begun: int) -> str:
         """What it died of, when, and its last words."""
-        process = self._process
-        assert process is not None
-        cause = f"killed by the server: {self._verdict}" if self._verdict else process.outcome()
+        assert self._process is not None
+        when = ""
         if self.state in (State.SPAWNED, State.LOADING):
-            cause += " while loading"
+            when = " while loading"
         elif any(number <= begun and not flight.executed for number, flight in self._flights.items()):
-            cause += " while executing"
-        lines = process.console.last_lines()
-        return "\n  ".join([f"{cause}; last lines on stderr:", *lines]) if lines else cause
-
-    async def _is_gone(self, timeout: float) -> bool:
-        await asyncio.wait((self._gone,), timeout=timeout)
-        return self._gone.done()
+            when = " while executing"
+        return self._end.autopsy(self._process, when)
 
     def _advance(self, event: Event) -> None:
         before, self.state = self.state, advance(self.state, event)

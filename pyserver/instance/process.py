@@ -1,38 +1,20 @@
-"""A stub as the operating system sees it: forked or started, watched, ended with all that it started."""
+"""A stub as the operating system sees it: watched, and ended with all that it started."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
-import subprocess
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
+from pyserver.instance.birth import Born
 from pyserver.instance.console import Console
-from pyserver.instance.descendants import VARIABLE, kill_family
-from pyserver.instance.forkserver import ForkServers
+from pyserver.instance.descendants import kill_family
 from pyserver.instance.spec import InstanceSpec
 from pyserver.types import Clock
 
-FOREGROUND = "PYSERVER_FOREGROUND"
-"""Set for a stub that has the terminal: it obeys Ctrl-C, and leaves its streams as they are."""
-
 EXIT_CODE = 49
 """The last field of /proc/PID/stat (proc(5), number 52), counted from the state on."""
-
-
-class Born(NamedTuple):
-    """A process just started: the mark in its environment, its stdout and stderr, and what reaps it once it is dead.
-
-    One that was started in the foreground has the server's streams, and is in its group.
-    """
-
-    pid: int
-    mark: str
-    streams: tuple[int, ...]
-    reap: Callable[[], object]
 
 
 class StubProcess:
@@ -119,45 +101,6 @@ def show_all_stacks() -> None:
     """Let every stub, also one that still loads, write its threads' stacks to the log."""
     for process in RUNNING:
         process.show_stacks()
-
-
-async def bear(spec: InstanceSpec, fds: tuple[int, ...], fork_servers: ForkServers | None) -> Born:
-    """A new process with copies of `fds`, in the order in which boot.py takes them. OSError if there can't be one."""
-    mark = f"{os.getpid()}.{secrets.token_hex(8)}"
-    environment = {**spec.environment, VARIABLE: mark}
-    if spec.foreground:
-        process = _popen(spec, {**environment, FOREGROUND: "1"}, fds)
-        return Born(process.pid, mark, (), process.wait)
-    out_reader, out_writer = os.pipe()
-    err_reader, err_writer = os.pipe()
-    forked = None
-    try:
-        if fork_servers is not None:
-            theirs = (*fds, out_writer, err_writer)
-            forked = await fork_servers.fork(spec.interpreter, spec.boot, environment, spec.title, theirs)
-        if forked is None:
-            process = _popen(spec, environment, fds, stdin=subprocess.DEVNULL, stdout=out_writer, stderr=err_writer)
-    except BaseException:
-        os.close(out_reader)
-        os.close(err_reader)
-        raise
-    finally:
-        os.close(out_writer)
-        os.close(err_writer)
-    pid, reap = forked or (process.pid, process.wait)
-    return Born(pid, mark, (out_reader, err_reader), reap)
-
-
-def _popen(
-    spec: InstanceSpec, environment: dict[str, str], fds: tuple[int, ...], **streams: Any
-) -> subprocess.Popen[bytes]:
-    """The process; without `streams` it shares the server's.
-
-    Always from the main thread: PR_SET_PDEATHSIG, which the stub sets, takes the death of the thread that started it
-    for the death of its parent. `subprocess` uses vfork here: a server of many gigabytes starts it in a millisecond.
-    """
-    command = [spec.interpreter, spec.boot, *map(str, fds), spec.title]
-    return subprocess.Popen(command, env=environment, pass_fds=fds, start_new_session=not spec.foreground, **streams)
 
 
 def _end_of(pid: int) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def _model_stuck(model: Model, path: tuple[Instance, ...]) -> list[str]:
     """The chain if no instance of `model` can ever run a request that waits in its queue."""
     if steps := model.waits_for(None):
         return _any_stuck(model, steps, path)
-    chains = [_instance_stuck(place.instance, path) for place in model.supervisors if place.instance.calls is not None]
+    chains = [_instance_stuck(place.instance, path) for place in model.instances if place.instance.calls is not None]
     return min(chains, key=len) if chains and all(chains) else []
 
 

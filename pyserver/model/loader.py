@@ -137,8 +137,8 @@ class Loader:
         config.ClearField("instance_group")
         config.instance_group.MergeFrom(plan.config_of(model.version).instance_group)
         specs = {_place(spec): spec for spec in self._specs(plan, config, model.version)}
-        there = {_place(supervisor.spec): supervisor for supervisor in model.supervisors}
-        model.seats.update(make_seats(config, self._limiter))
+        there = {_place(supervisor.spec): supervisor for supervisor in model.instances}
+        model.instances.seats.update(make_seats(config, self._limiter))
         added = [self._supervisor(spec, model) for place, spec in specs.items() if place not in there]
         await self._start_places(added)
         kept = [supervisor for place, supervisor in there.items() if place in specs]
@@ -209,9 +209,10 @@ class Loader:
         except BaseException:
             await first.stop(0.0)
             raise
-        model.supervisors = [self._supervisor(specs[0], model, first)]
-        model.supervisors += [self._supervisor(spec, model) for spec in specs[1:]]
-        await self._start_places(model.supervisors)
+        places = [self._supervisor(specs[0], model, first)]
+        places += [self._supervisor(spec, model) for spec in specs[1:]]
+        model.instances.places = places
+        await self._start_places(places)
         return model
 
     async def _start_places(self, places: Sequence[Supervisor]) -> None:
@@ -238,7 +239,7 @@ class Loader:
     def _supervisor(self, spec: InstanceSpec, model: Model, first: Instance | None = None) -> Supervisor:
         assert model.memory is not None, "only an ensemble has none, and it has no instances"
         supervisor = Supervisor(
-            spec, model.memory, self._clock, model.instance_changed, first,
+            spec, model.memory, self._clock, model.instances.changed, first,
             services=self._services, fork_servers=self._fork_servers,
         )  # fmt: skip
         supervisor.warm_up = model.warm_up

@@ -17,18 +17,19 @@ from pyserver.ipc.envelope import BACKEND
 from pyserver.model import tracing
 from pyserver.model.answer import Answer, Restored, relay
 from pyserver.model.cached import CachedModel
+from pyserver.model.instances import Instances
 from pyserver.model.latencies import Latencies, LatencyObserver, latencies_of
 from pyserver.model.scheduling import make_scheduler
-from pyserver.model.seats import USUAL, Seat
+from pyserver.model.seats import Seat
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
 from pyserver.model.tracing import TracingObserver
 from pyserver.observe.metrics_config import MetricsConfig
-from pyserver.payload import Executor, Pending, Reply, Ticket
+from pyserver.payload import Pending, Reply, Ticket
 from pyserver.scheduler.policy import Limits
-from pyserver.scheduler.rate_limiter import LimitedExecutor, RateLimiter
+from pyserver.scheduler.rate_limiter import RateLimiter
 from pyserver.scheduler.scheduler import closed
 from pyserver.types import Clock, InferRequest, InferResponse
 
@@ -81,47 +82,33 @@ class Model:
         self.latencies: Latencies | None = None
         self._measured: MetricsConfig | None = None
         self._traced: TracingObserver | None = None
-        self.supervisors: list[Supervisor] = []
+        self.instances = Instances(name, self.scheduler, seats, limiter)
         self.streams: set[Stream] = set()
         self.memory = memory
         self.calls: set[str] = set()
         self.labels: Mapping[str, Sequence[str]] = {}
         self.users: weakref.WeakSet[Model] = weakref.WeakSet()
         self._signature = Signature.of(name, config)
-        self.seats = dict(seats or {})
         self.warm_up: WarmUp | None = None
-        self._limiter = limiter
-        self._executors: dict[Supervisor, Executor] = {}
 
     @property
     def ready(self) -> bool:
         """Whether an instance lives that would run a request sent now."""
-        return any(found.ready and not self._seat(found).passive for found in self.supervisors)
-
-    async def probe(self) -> bool:
-        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
-        said = await asyncio.gather(*(place.instance.probe() for place in self.supervisors if place.ready))
-        return any(said)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What an MLServer model says of itself; empty for others."""
-        return next((place.instance.metadata for place in self.supervisors if place.ready), {})
-
-    @property
-    def handlers(self) -> list[dict[str, str]]:
-        """The REST routes (path, method) that an MLServer model answers itself; empty for others."""
-        return next((place.instance.handlers for place in self.supervisors if place.ready), [])
+        return self.instances.ready
 
     @property
     def whole(self) -> bool:
         """Whether all its instances live."""
-        return all(supervisor.ready for supervisor in self.supervisors)
+        return self.instances.whole
 
     @property
     def trouble(self) -> str:
         """Why instances are missing; "" if none is."""
-        return "; ".join(found.reason for found in self.supervisors if not found.ready and found.reason)
+        return self.instances.trouble
+
+    async def probe(self) -> bool:
+        """Whether an instance lives, and says itself that it is ready where its model has such a method."""
+        return await self.instances.probe()
 
     def infer(self, request: InferRequest, checked: int = 0) -> asyncio.Future[InferResponse]:
         """Check `request` and schedule it: a future of the answer, or a ServerError at once.
@@ -243,44 +230,16 @@ class Model:
         """A block of request memory to receive a body of `nbytes` into; None when there is no room for it."""
         return self.memory.reserve(nbytes, header) if self.memory is not None else None
 
-    def instance_changed(self, supervisor: Supervisor) -> None:
-        """An instance became ready, died, or was given up: let the scheduler know what it may use and accept."""
-        if self._seat(supervisor).passive:
-            return
-        if supervisor.ready:
-            self.scheduler.add(self._executor(supervisor))
-            self.scheduler.open()
-            return
-        executor = self._executors.pop(supervisor, None)
-        if executor is not None:
-            self.scheduler.remove(executor)
-            if self._limiter is not None and isinstance(executor, LimitedExecutor):
-                self._limiter.leave(executor)
-        if not any((found.ready or found.coming) and not self._seat(found).passive for found in self.supervisors):
-            error = self.unready(supervisor.reason)
-            self.scheduler.close(error)
-            self.scheduler.abandon(error)
-
-    def _seat(self, supervisor: Supervisor) -> Seat:
-        return self.seats.get(supervisor.spec.name, USUAL)
-
-    def _executor(self, supervisor: Supervisor) -> Executor:
-        executor: Executor = supervisor.instance
-        if self._limiter is not None:
-            executor = self._limiter.join(executor, self._seat(supervisor).needs, self.scheduler.wake)
-        self._executors[supervisor] = executor
-        return executor
-
-    def rearrange(self, config: Any, config_json: str, supervisors: list[Supervisor]) -> None:
+    def rearrange(self, config: Any, config_json: str, places: Sequence[Supervisor]) -> None:
         """Take on other instance groups: `config` with them, and who fills them, already started."""
         self.config = config
         self.config_json = config_json
-        self.supervisors = supervisors
+        self.instances.places = places
 
     def _call_at(self, when_ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_later(max(0, when_ns - self._clock()) / 1e9, call)
 
-    def unready(self, reason: str) -> ServerError:
+    def _unready(self, reason: str) -> ServerError:
         """What a request gets while no instance lives."""
         return closed(self.name, reason)
 
@@ -292,11 +251,11 @@ class Model:
         deadline = self._loop.time() + timeout
         while not all(user.scheduler.idle for user in self.users) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
-        self.scheduler.close(self.unready("it is being unloaded"))
+        self.scheduler.close(self._unready("it is being unloaded"))
         while (self.streams or not self.scheduler.idle) and self._loop.time() < deadline:
             await asyncio.sleep(0.005)
-        self.scheduler.abandon(self.unready("it was unloaded before the request could run"))
+        self.scheduler.abandon(self._unready("it was unloaded before the request could run"))
         left = max(0.5, deadline - self._loop.time())
-        await asyncio.gather(*(supervisor.stop(left) for supervisor in self.supervisors))
+        await self.instances.stop(left)
         if self.memory is not None:
             self.memory.close()

@@ -1,6 +1,8 @@
-"""Which requests may be part of a sequence."""
+"""Which requests may be part of a sequence, and which start one."""
 
 from __future__ import annotations
+
+import itertools
 
 from pyserver.errors import ServerError, invalid
 from pyserver.payload import Pending
@@ -17,6 +19,7 @@ class Membership:
         self._controls = controls
         self._slots = slots
         self._iterative = iterative
+        self._numbers = itertools.count(1)
 
     def check(self, pending: Pending) -> Sequence | None:
         """The sequence that `pending` belongs to, None if it starts one; INVALID_ARG if it can't be part of any."""
@@ -32,6 +35,14 @@ class Membership:
         if request.flags & SEQUENCE_START or (known is not None and not known.ended):
             return known
         raise self.refusal(request, "must specify the START flag on the first request of the sequence")
+
+    def begin(self, pending: Pending) -> Sequence:
+        """The sequence that `pending` starts, in a slot or in the backlog."""
+        asked = pending.request.correlation_id
+        number = next(self._numbers)
+        sequence = Sequence(-number if self._iterative else asked, asked or number, pending.arrived_ns)
+        self._slots.begin(sequence)
+        return sequence
 
     def refusal(self, request: InferRequest, why: str) -> ServerError:
         """What a request gets that is out of place."""

@@ -7,7 +7,6 @@ sequence which is still there starts it anew in its slot, behind what was asked 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 from pyserver.errors import ServerError, unavailable
@@ -48,7 +47,6 @@ class SequenceScheduler(Scheduler):
         self._slots = Slots(policy.slots, policy.idle_ns)
         self._membership = Membership(model, controls, self._slots, policy.iterative)
         self._of: dict[Pending, Sequence] = {}  # of every request that waits or runs
-        self._numbers = itertools.count(1)
 
     def add(self, executor: Executor) -> None:
         """As any scheduler's; its slots are filled from the backlog."""
@@ -73,7 +71,7 @@ class SequenceScheduler(Scheduler):
         except ServerError:
             self._observer.rejected(pending, pending.arrived_ns)
             raise
-        sequence = known or self._begin(pending)
+        sequence = known or self._membership.begin(pending)
         sequence.items.append(pending)
         sequence.ended = self._policy.iterative or pending.request.flags & SEQUENCE_END != 0
         self._of[pending] = sequence
@@ -94,15 +92,6 @@ class SequenceScheduler(Scheduler):
         for sequence in self._slots.sequences:
             self._end(sequence, error)
 
-    # Requests on their way in.
-
-    def _begin(self, pending: Pending) -> Sequence:
-        asked = pending.request.correlation_id
-        number = next(self._numbers)
-        sequence = Sequence(-number if self._policy.iterative else asked, asked or number, pending.arrived_ns)
-        self._slots.begin(sequence)
-        return sequence
-
     # Batches.
 
     def _pump(self, now_ns: int) -> None:
@@ -120,7 +109,7 @@ class SequenceScheduler(Scheduler):
         for sequence in sequences:
             pending = sequence.items.popleft()
             self._queue.forget(pending)
-            if self._take(sequence, pending):
+            if self._dress.put_on(pending, sequence):
                 taken[sequence.slot] = pending
             else:
                 orphans.append(pending)
@@ -130,16 +119,6 @@ class SequenceScheduler(Scheduler):
             self._observer.lost(pending, self._clock())
             self.failed(pending, self._membership.refusal(pending.request, "follows a START that never ran"))
 
-    def _take(self, sequence: Sequence, pending: Pending) -> bool:
-        """Dress `pending` for its run; False if it can't, for want of a START."""
-        if self._dress.starts(pending.request, sequence):
-            self._dress.begin(sequence)
-        if not sequence.begun:
-            return False
-        sequence.running = pending
-        sequence.run(self._dress.on(pending.request, sequence))
-        return True
-
     def _send_rows(self, lane: Lane, taken: dict[int, Pending]) -> None:
         """Send requests, by slots; each as the row of its slot where the strategy is direct."""
         batch = list(taken.values())
@@ -148,9 +127,7 @@ class SequenceScheduler(Scheduler):
         if not self._policy.direct:
             self._send(batch, lane.executor)
             return
-        plain, outputs, now = self._of[batch[0]].plain, batch[0].request.outputs, self._clock()
-        assert plain is not None
-        rows = [taken.get(slot) or self._dress.filler(plain, outputs, now) for slot in range(max(taken) + 1)]
+        rows = self._dress.rows(taken, self._of[batch[0]], self._clock())
         self._send(rows, lane.executor)
         for pending in rows:
             if pending.reply is NOBODY:
@@ -224,10 +201,8 @@ class SequenceScheduler(Scheduler):
     def _unbegin(self, pending: Pending) -> None:
         """`pending` was sent and has not run: if it was to start its sequence, that has not begun."""
         sequence = self._of.get(pending)
-        if sequence is None or sequence.plain is None:
-            return
-        if self._dress.starts(sequence.plain, sequence):
-            sequence.begun = False
+        if sequence is not None:
+            self._dress.unbegin(sequence)
 
     def _put_back(self, pending: Pending, sequence: Sequence) -> None:
         """`pending` was sent and is to be sent again."""

@@ -14,8 +14,8 @@ from tritonclient import grpc as triton_grpc
 from tritonclient import http as triton_http
 
 from tests.conftest import Serve
-from tests.e2e.test_ensembles import EXPLICIT, control, counts, values
 from tests.support.clients import Answer, ask, infer_json, tensor
+from tests.support.ensembles import EXPLICIT, control, counts, values
 from tests.support.redis import RedisServer
 from tests.support.repositories import write_add, write_ensemble, write_model
 from tools.process import ServerProcess

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.conftest import Serve
 from tests.support.clients import ask, infer_json, tensor
-from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, numbers, write_decoupled
+from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, numbers, read_slowly, write_decoupled
 from tests.support.repositories import CONSTANT_CONFIG, write_model
 from tools import proc
 from tools.process import ServerProcess
@@ -115,24 +114,7 @@ def test_the_model_sees_a_cancellation(decoupled: ServerProcess) -> None:
 @pytest.mark.ours
 async def test_a_slow_reader_holds_the_model_up(decoupled: ServerProcess) -> None:
     """Whoever doesn't read makes the model wait, and others don't notice."""
-    reader, writer = await asyncio.open_connection(*decoupled.http.split(":"))
-    body = b'{"IN": [6]}'
-    head = b"POST /v2/models/odd/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
-    writer.write(head + body)
-    await reader.readexactly(100)
-    before = -1
-    async with asyncio.timeout(30):
-        while (sent := await asyncio.to_thread(_sent, decoupled)) != before:
-            before = sent
-            await asyncio.sleep(0.3)
-    writer.transport.abort()
-    await asyncio.to_thread(decoupled.wait_log, "flooded with")
-
-
-def _sent(server: ServerProcess) -> int:
-    with listening(server) as stream:
-        stream.ask("odd", 7)
-        return stream.next().value or 0
+    await read_slowly(decoupled, "odd")
 
 
 @pytest.mark.ours

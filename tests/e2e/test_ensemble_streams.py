@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from tritonclient import grpc as triton_grpc
 
 from tests.conftest import Serve
 from tests.support.clients import ask, infer_json, tensor
-from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, write_decoupled
+from tests.support.decoupled import ODD, REPEAT, SQUARE, listening, read_slowly, write_decoupled
 from tests.support.repositories import write_ensemble, write_model
 from tools.process import ServerProcess
 
@@ -202,25 +201,7 @@ def test_whoever_goes_stops_the_stream(server: ServerProcess) -> None:
 
 @pytest.mark.heavy
 async def test_a_slow_reader_holds_the_streaming_step_up(server: ServerProcess) -> None:
-    reader, writer = await asyncio.open_connection(*server.http.split(":"))
-    body = b'{"IN": [6]}'
-    writer.write(
-        b"POST /v2/models/bare/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    )
-    await reader.readexactly(100)
-    before = -1
-    async with asyncio.timeout(30):
-        while (sent := await asyncio.to_thread(_sent, server)) != before:
-            before = sent
-            await asyncio.sleep(0.3)
-    writer.transport.abort()
-    await asyncio.to_thread(server.wait_log, "flooded with")
-
-
-def _sent(server: ServerProcess) -> int:
-    with listening(server) as stream:
-        stream.ask("odd", 7)
-        return stream.next().value or 0
+    await read_slowly(server, "bare")
 
 
 def test_statistics(serve: Serve, tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
-"""Ensembles over real models: the graph, its errors, its memory, and models that come and go under it."""
+"""Ensembles over real models: the graph, its errors, its memory."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -19,52 +17,16 @@ from tritonclient import http as triton_http
 
 from tests.conftest import Serve
 from tests.e2e.test_models import ERRORS
-from tests.support.clients import Answer, ask, index, infer_json, tensor
+from tests.support.clients import ask, index, infer_json, tensor
+from tests.support.ensembles import DIAMOND, EXPLICIT, control, counts, run, state, values, write_models
 from tests.support.repositories import (
     CONSTANT_CONFIG,
     copy_model,
     write_add,
-    write_constant,
     write_ensemble,
     write_model,
 )
 from tools.process import ServerProcess
-
-EXPLICIT = ("--model-control-mode", "explicit")
-DIAMOND = [
-    "plus2 A=left B=right -> Y=OUT",
-    "plus10 X=top -> Y=left",
-    "plus100 X=top -> Y=right",
-    "plus1 X=IN -> Y=top",
-]
-"""Listed from its end to its beginning."""
-
-
-def write_models(repository: Path) -> None:
-    """Models that add, and ensembles of them."""
-    for number in (1, 10, 100):
-        write_add(repository, f"plus{number}", add=number)
-    write_add(repository, "plus2", inputs="A B", add=2)
-    write_add(repository, "rows", "max_batch_size: 4 dynamic_batching { }", add=5)
-    write_add(repository, "either", inputs="A B?", add=0)
-    write_add(repository, "sleeps", sleep=0.3, add=0)
-    write_add(repository, "sleeps_too", sleep=0.3, add=0)
-    for version in (1, 2):
-        write_constant(repository, "numbered", version, version)
-    (repository / "numbered/config.pbtxt").write_text(f"{CONSTANT_CONFIG}version_policy {{ all {{ }} }}\n")
-    write_ensemble(repository, "diamond", DIAMOND)
-    write_ensemble(
-        repository, "fan", [f"plus{number} X=IN -> Y=O{number}" for number in (1, 10, 100)], outputs="O1 O10 O100"
-    )
-    write_ensemble(repository, "nested", ["diamond IN=IN -> OUT=mid", "plus1 X=mid -> Y=OUT"])
-    write_ensemble(repository, "mixed", ["rows X=IN -> Y=mid", "plus1 X=mid -> Y=OUT"])
-    write_ensemble(repository, "optional", ["either A=IN B=MAYBE -> Y=OUT"], inputs="IN MAYBE?")
-    write_ensemble(repository, "side_by_side", ["sleeps X=IN -> Y=A", "sleeps_too X=IN -> Y=B"], outputs="A B")
-    pinned = write_ensemble(repository, "pinned", ["numbered:1 ASKED=IN -> VALUE=A", "numbered ASKED=IN -> VALUE=B"],
-                            outputs="A B")  # fmt: skip
-    text = (pinned / "config.pbtxt").read_text()
-    text = text.replace('"IN" data_type: TYPE_FP32 dims: [ -1 ]', '"IN" data_type: TYPE_BOOL dims: [ 1 ]')
-    (pinned / "config.pbtxt").write_text(text.replace("TYPE_FP32 dims: [ -1 ]", "TYPE_INT32 dims: [ 1 ]"))
 
 
 @pytest.fixture(scope="module")
@@ -73,35 +35,6 @@ def models(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     write_models(repository)
     with make_server(repository) as running:
         yield running
-
-
-def run(server: ServerProcess, model: str, data: list[float], outputs: str = "", **more: Any) -> Answer:
-    """Ask an ensemble with one input."""
-    request: dict[str, Any] = {"inputs": [tensor("IN", "FP32", [len(data)], data)], **more}
-    if outputs:
-        request["outputs"] = [{"name": name} for name in outputs.split()]
-    return infer_json(server, model, request)
-
-
-def values(answer: Answer) -> dict[str, list[float]]:
-    assert answer.status == 200, answer
-    return {output["name"]: output["data"] for output in answer.json["outputs"]}
-
-
-def counts(server: ServerProcess, model: str) -> tuple[int, int]:
-    """Requests that a model has answered, and executions."""
-    (entry,) = ask(server, "GET", f"/v2/models/{model}/stats").json["model_stats"]
-    return entry["inference_stats"]["success"]["count"], entry["execution_count"]
-
-
-def state(server: ServerProcess, model: str) -> tuple[str, str]:
-    entry = index(server).get((model, "1"), {})
-    return entry.get("state", ""), entry.get("reason", "")
-
-
-def control(server: ServerProcess, model: str, verb: str, **parameters: Any) -> Answer:
-    body = json.dumps({"parameters": parameters}).encode() if parameters else b""
-    return ask(server, "POST", f"/v2/repository/models/{model}/{verb}", body)
 
 
 def test_a_graph_runs_by_its_data(models: ServerProcess) -> None:
@@ -364,111 +297,6 @@ def test_an_ensemble_that_cannot_be(refusing: ServerProcess, name: str) -> None:
     assert infer_json(refusing, name, {"inputs": []}).status == 404
 
 
-@pytest.mark.ours
-def test_a_step_that_goes_takes_the_ensemble_with_it_and_brings_it_back(serve: Serve, tmp_path: Path) -> None:
-    write_models(tmp_path)
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "nested"))
-    loaded = {name for (name, _), entry in index(server).items() if entry.get("state") == "READY"}
-    assert loaded == {"nested", "diamond", "plus1", "plus2", "plus10", "plus100"}, "with the models of its steps"
-    assert values(run(server, "nested", [0])) == {"OUT": [115]}
-    assert control(server, "plus10", "unload").status == 200
-    for name, reason in (("diamond", "plus10 (unloaded)"), ("nested", "diamond (")):
-        assert state(server, name)[0] == "UNAVAILABLE"
-        assert reason in state(server, name)[1]
-        assert run(server, name, [0]).status == 404
-        assert ask(server, "GET", f"/v2/models/{name}/ready").status == 400
-    assert not server.is_ready()
-    assert control(server, "plus10", "load").status == 200
-    assert (state(server, "diamond"), state(server, "nested")) == (("READY", ""), ("READY", ""))
-    assert values(run(server, "nested", [0])) == {"OUT": [115]}
-    assert control(server, "plus10", "unload").status == 200
-    assert control(server, "nested", "unload").status == 200
-    assert control(server, "plus10", "load").status == 200
-    assert (state(server, "diamond")[0], state(server, "nested")) == ("READY", ("UNAVAILABLE", "unloaded"))
-
-
-@pytest.mark.ours
-def test_a_step_that_comes_back_changed(serve: Serve, tmp_path: Path) -> None:
-    write_add(tmp_path, "plus1")
-    write_ensemble(tmp_path, "user", ["plus1 X=IN -> Y=OUT"])
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "*"))
-    write_add(tmp_path, "plus1", add=7)
-    assert control(server, "plus1", "load").status == 200
-    assert values(run(server, "user", [0])) == {"OUT": [7]}
-    write_add(tmp_path, "plus1", inputs="Z", add=7)
-    assert control(server, "plus1", "load").status == 200
-    assert state(server, "user")[0] == "UNAVAILABLE"
-    assert "non-existing input X in model plus1" in state(server, "user")[1]
-    write_add(tmp_path, "plus1", add=8)
-    assert control(server, "plus1", "load").status == 200
-    assert values(run(server, "user", [0])) == {"OUT": [8]}
-
-
-@pytest.mark.ours
-def test_unloading_with_dependents(serve: Serve, tmp_path: Path) -> None:
-    write_models(tmp_path)
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "nested", "--load-model", "plus100"))
-    assert control(server, "fan", "load").status == 200
-    assert control(server, "nested", "unload", unload_dependents=True).status == 200
-    server.wait_until(lambda: state(server, "plus2")[0] == "UNAVAILABLE", 10, "to unload")
-    left = {name for (name, _), entry in index(server).items() if entry.get("state") == "READY"}
-    assert left == {"fan", "plus1", "plus10", "plus100"}, "what another ensemble uses, or somebody asked for, stays"
-
-
-@pytest.mark.ours
-def test_a_step_is_reloaded_under_load_and_nobody_fails(serve: Serve, tmp_path: Path) -> None:
-    write_models(tmp_path)
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "diamond"))
-    done = threading.Event()
-    seen: list[Answer] = []
-
-    def keep_asking() -> None:
-        while not done.is_set():
-            seen.append(run(server, "diamond", [0]))
-
-    askers = [threading.Thread(target=keep_asking) for _ in range(4)]
-    for asker in askers:
-        asker.start()
-    for model in ("plus1", "plus10", "plus2", "diamond"):
-        (tmp_path / model / "config.pbtxt").touch()
-        assert control(server, model, "load").status == 200
-        server.wait_log(f"successfully unloaded '{model}' version 1", 10)
-    done.set()
-    for asker in askers:
-        asker.join()
-    assert len(seen) > 20
-    assert [answer for answer in seen if answer.status != 200] == []
-
-
-@pytest.mark.ours
-def test_what_was_accepted_is_answered_when_a_step_is_unloaded(serve: Serve, tmp_path: Path) -> None:
-    write_add(tmp_path, "slow", sleep=0.5)
-    write_add(tmp_path, "plus1")
-    write_ensemble(tmp_path, "chain", ["slow X=IN -> Y=mid", "plus1 X=mid -> Y=OUT"])
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "chain"))
-    with ThreadPoolExecutor(2) as pool:
-        accepted = [pool.submit(run, server, "chain", [0]) for _ in range(2)]
-        server.wait_until(lambda: counts(server, "slow")[1] == 1, 10, "to be under way")
-        assert control(server, "plus1", "unload").status == 200
-        assert run(server, "chain", [0]).status == 404
-        assert [values(answer.result()) for answer in accepted] == [{"OUT": [2]}] * 2
-    server.wait_until(lambda: state(server, "plus1") == ("UNAVAILABLE", "unloaded"), 10, "to unload")
-
-
-@pytest.mark.ours
-def test_a_step_whose_process_died(serve: Serve, tmp_path: Path) -> None:
-    source = "import os\nclass TritonPythonModel:\n    def execute(self, requests):\n        os._exit(3)\n"
-    write_model(tmp_path, "dies", source,
-                'backend: "python"\ninput { name: "X" data_type: TYPE_FP32 dims: [ -1 ] }\n'
-                'output { name: "Y" data_type: TYPE_FP32 dims: [ -1 ] }\n')  # fmt: skip
-    write_ensemble(tmp_path, "mortal", ["dies X=IN -> Y=OUT"])
-    server = serve(tmp_path)
-    answer = run(server, "mortal", [0])
-    assert answer.status == 503
-    assert "in ensemble 'mortal', step 'dies': Stub process 'dies_0" in answer.error
-    assert "exit" in answer.error
-
-
 CALLS = """
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -505,17 +333,3 @@ def test_a_model_calls_ensembles(serve: Serve, tmp_path: Path) -> None:
     refused = infer_json(server, "calls", {"inputs": [tensor("X", "FP32", [1], [-9])]})
     assert "the call would wait for ever, calls -> around -> calls" in refused.error
     assert values(run(server, "around", [0])) == {"OUT": [3]}
-
-
-@pytest.mark.ours
-def test_a_reload_that_fails_leaves_what_served_and_its_reason(serve: Serve, tmp_path: Path) -> None:
-    write_add(tmp_path, "plus1")
-    write_ensemble(tmp_path, "user", ["plus1 X=IN -> Y=OUT"])
-    server = serve(tmp_path, options=(*EXPLICIT, "--load-model", "user"))
-    write_ensemble(tmp_path, "user", ["plus1 Z=IN -> Y=OUT"])
-    assert control(server, "user", "load").status == 400
-    write_add(tmp_path, "plus1", add=5)
-    assert control(server, "plus1", "load").status == 200
-    assert state(server, "user")[0] == "READY"
-    assert "the last reload failed: Invalid argument: " in state(server, "user")[1]
-    assert values(run(server, "user", [0])) == {"OUT": [5]}

@@ -28,7 +28,7 @@ class DataPlane:
             statistics=self.statistics, load_seconds=0.5,
             scheduler=SimpleNamespace(waiting=3, waiting_bytes=48, running=1),
             memory=None, latencies=None,
-            supervisors=[SimpleNamespace(
+            instances=[SimpleNamespace(
                 spec=SimpleNamespace(name="m_0_0"), restarts=2, instance=SimpleNamespace(pid=os.getpid())
             )],
             config=SimpleNamespace(metric_tags={"zone": "z"}), cached=None,

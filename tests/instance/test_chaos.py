@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pyserver.errors import ErrorCode
-from pyserver.instance import instance as instances
+from pyserver.instance import end
 from pyserver.instance.instance import Instance
 from pyserver.instance.memory import RequestMemory
 from pyserver.instance.patience import LoadError
@@ -34,7 +34,7 @@ def new(memory: RequestMemory, **config: Any) -> Instance:
 
 
 async def gone(instance: Instance) -> None:
-    await asyncio.wait_for(asyncio.shield(instance._gone), 10.0)
+    assert await instance._end.within(10.0)
 
 
 def plain(owner: Owner) -> Payload:
@@ -200,7 +200,7 @@ async def test_a_late_lease_keeps_the_bytes(memory: RequestMemory, owner: Owner)
 
 
 async def test_a_closed_channel_is_an_end(instance: Instance, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "END_GRACE", 0.05)
+    monkeypatch.setattr(end, "END_GRACE", 0.05)
     payload = ask(owner, "close")
     instance.execute(payload)
     await owner.heard(payload)
@@ -208,7 +208,7 @@ async def test_a_closed_channel_is_an_end(instance: Instance, owner: Owner, monk
 
 
 async def test_a_stopped_process_is_killed(instance: Instance, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "TERM_GRACE", 0.1)
+    monkeypatch.setattr(end, "TERM_GRACE", 0.1)
     stopped, waiting = ask(owner, "stop"), plain(owner)
     instance.execute(stopped)
     instance.execute(waiting)
@@ -222,7 +222,7 @@ async def test_a_stopped_process_is_killed(instance: Instance, owner: Owner, mon
 
 
 async def test_a_finalize_that_hangs_is_killed(memory: RequestMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "TERM_GRACE", 0.1)
+    monkeypatch.setattr(end, "TERM_GRACE", 0.1)
     instance = await ready(memory, finalize="hang")
     await asyncio.gather(instance.stop(0.1), instance.stop(0.1))
     assert instance.state is State.EXITED

@@ -17,13 +17,13 @@ class World:
     def __init__(self, **counts: int) -> None:
         self.models: dict[str, Any] = {}
         for name, count in counts.items():
-            model = SimpleNamespace(name=name, steps=[], supervisors=[])
+            model = SimpleNamespace(name=name, steps=[], instances=[])
             model.waits_for = lambda pending, model=model: model.steps
-            model.supervisors = [SimpleNamespace(instance=instance(name)) for _ in range(count)]
+            model.instances = [SimpleNamespace(instance=instance(name)) for _ in range(count)]
             self.models[name] = model
 
     def instance(self, name: str, number: int = 0) -> Any:
-        return self.models[name].supervisors[number].instance
+        return self.models[name].instances[number].instance
 
     def wait(self, name: str, target: str, runs_on: Any = None, number: int = 0, ended: bool = False) -> None:
         payload = SimpleNamespace(executor=runs_on)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pyserver.controlplane.overrides import Override, parse
 from pyserver.errors import ServerError
-from pyserver.model.overrides import Override, parse
 from pyserver.model.plan import Change, Plan, change
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository.fingerprint import Fingerprint

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from pyserver.errors import ErrorCode, unavailable
-from pyserver.model.stream import Item, Stream
+from pyserver.model.items import Item
+from pyserver.model.stream import Stream
 from pyserver.types import InferResponse
 
 

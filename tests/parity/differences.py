@@ -4,15 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-
-def anything(ours: Any, theirs: Any) -> bool:
-    """No condition."""
-    return True
+from tests.parity.comparing import Difference
 
 
 def says_more(ours: Any, theirs: Any) -> bool:
@@ -28,20 +22,6 @@ def refused(ours: Any, theirs: Any) -> bool:
 def without_folders(ours: Any, theirs: Any) -> bool:
     """Triton's words, but for the folders of the paths in them."""
     return isinstance(theirs, str) and re.sub(r"/\S*/", "", theirs) == ours
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Fields (patterns over paths as json.outputs.0.name) of exchanges (patterns) that may differ if `holds`."""
-
-    exchange: str
-    field: str
-    why: str
-    holds: Callable[[Any, Any], bool] = anything
-
-    def covers(self, exchange: str, field: str, ours: Any, theirs: Any) -> bool:
-        """Whether it explains these two values of this field."""
-        return fnmatchcase(exchange, self.exchange) and fnmatchcase(field, self.field) and self.holds(ours, theirs)
 
 
 DIFFERENCES = [

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.parity.comparing import Difference
 from tests.support.clients import ask, tensor
 from tests.support.runtimes import RUNTIMES
 from tools import proc
@@ -155,19 +155,6 @@ def _without_class(ours: Any, theirs: Any) -> bool:
 
 def _single(ours: Any, theirs: Any) -> bool:
     return isinstance(ours, float) and abs(ours - theirs) < 1e-6
-
-
-def _anything(ours: Any, theirs: Any) -> bool:
-    return True
-
-
-class Difference(NamedTuple):
-    """Fields (patterns over paths) of exchanges (patterns) that may differ if `holds`."""
-
-    exchange: str
-    field: str
-    why: str
-    holds: Callable[[Any, Any], bool] = _anything
 
 
 DIFFERENCES = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.conftest import Serve
-from tests.parity.differences import Difference, says_more
+from tests.parity.comparing import Difference, compare
+from tests.parity.differences import says_more
 from tests.parity.exchanges import Exchange, call, http, infer, message
-from tests.parity.test_parity import ABSENT, leaves
 from tests.support.clients import tensor
 from tests.support.repositories import write_add, write_constant, write_ensemble
 from tools.process import ServerProcess
-from tools.triton import TritonServer
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 
@@ -103,25 +100,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def triton(repository: Path) -> Iterator[ServerProcess]:
-    with TritonServer(repository, options=OPTIONS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ours(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
-    with make_server(repository, options=OPTIONS) as server:
-        yield server
+def options() -> tuple[str, ...]:
+    return OPTIONS
 
 
 @pytest.mark.parametrize("exchange", [pytest.param(each, id=each.name) for each in EXCHANGES])
-def test_ensembles_answer_equally(triton: ServerProcess, ours: ServerProcess, exchange: Exchange) -> None:
-    theirs, mine = dict(leaves(exchange.ask(triton))), dict(leaves(exchange.ask(ours)))
-    unexplained = []
-    for field in sorted(theirs.keys() | mine.keys()):
-        expected, got = theirs.get(field, ABSENT), mine.get(field, ABSENT)
-        if repr(expected) != repr(got) and not any(
-            row.covers(exchange.name, field, got, expected) for row in DIFFERENCES
-        ):
-            unexplained.append(f"{field}: ours {got!r}, Triton's {expected!r}")
-    assert not unexplained, "\n".join(["", *unexplained])
+def test_ensembles_answer_equally(
+    triton: ServerProcess, ours: ServerProcess, used: set[Difference], exchange: Exchange
+) -> None:
+    compare(exchange.name, exchange.ask(ours), exchange.ask(triton), DIFFERENCES, used)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Serve
-from tests.parity.mlserver import DIFFERENCES, EXCHANGES, Difference, Exchange, RealMLServer, write_folder
-from tests.parity.test_parity import ABSENT, leaves
+from tests.parity.comparing import Difference, compare
+from tests.parity.mlserver import DIFFERENCES, EXCHANGES, Exchange, RealMLServer, write_folder
 from tests.support.runtimes import write_runtime
 from tools.process import ServerProcess
 
@@ -36,38 +35,17 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(scope="module")
-def ours(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    repository = tmp_path_factory.mktemp("ours")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ours")
     for name in NAMES:
-        write_runtime(repository, name.lower(), f"runtimes.{name}")
-    write_runtime(repository, "meta", "runtimes.Meta", **META)
-    with make_server(repository) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def used() -> set[Difference]:
-    """The rows of the table that a comparison has needed."""
-    return set()
+        write_runtime(folder, name.lower(), f"runtimes.{name}")
+    write_runtime(folder, "meta", "runtimes.Meta", **META)
+    return folder
 
 
 @pytest.mark.parametrize("exchange", [pytest.param(each, id=each.name) for each in EXCHANGES])
 def test_answers_are_equal(real: ServerProcess, ours: ServerProcess, used: set[Difference], exchange: Exchange) -> None:
-    theirs, mine = dict(leaves(exchange.ask(real))), dict(leaves(exchange.ask(ours)))
-    unexplained = []
-    for field in sorted(theirs.keys() | mine.keys()):
-        expected, got = theirs.get(field, ABSENT), mine.get(field, ABSENT)
-        if repr(expected) != repr(got):
-            reasons = {row for row in DIFFERENCES if covers(row, exchange.name, field, got, expected)}
-            used |= reasons
-            if not reasons:
-                unexplained.append(f"{field}: ours {got!r}, MLServer's {expected!r}")
-    assert not unexplained, "\n".join(["", *unexplained])
-
-
-def covers(row: Difference, exchange: str, field: str, ours: Any, theirs: Any) -> bool:
-    """Whether a row explains these two values of this field."""
-    return fnmatchcase(exchange, row.exchange) and fnmatchcase(field, row.field) and row.holds(ours, theirs)
+    compare(exchange.name, exchange.ask(ours), exchange.ask(real), DIFFERENCES, used)
 
 
 def test_every_intended_difference_is_one(used: set[Difference], request: pytest.FixtureRequest) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Serve
-from tests.parity.differences import Difference, says_more
+from tests.parity.comparing import ABSENT, Difference, compare
+from tests.parity.differences import says_more
 from tests.parity.probing import PROBES, write_models
-from tests.parity.test_parity import ABSENT, leaves
 from tests.support.clients import infer_json, tensor
 from tools.process import ServerProcess
-from tools.triton import TritonServer
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 
@@ -56,21 +53,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def triton(repository: Path) -> Iterator[ServerProcess]:
-    with TritonServer(repository, options=OPTIONS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ours(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
-    with make_server(repository, options=OPTIONS) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def used() -> set[Difference]:
-    """The rows of the table that a comparison has needed."""
-    return set()
+def options() -> tuple[str, ...]:
+    return OPTIONS
 
 
 def said(server: ServerProcess, probe: str, model: str = "probe") -> Any:
@@ -95,16 +79,7 @@ def said(server: ServerProcess, probe: str, model: str = "probe") -> Any:
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_model_finds_the_same(triton: ServerProcess, ours: ServerProcess, used: set[Difference], probe: str) -> None:
-    theirs, mine = dict(leaves(said(triton, probe))), dict(leaves(said(ours, probe)))
-    unexplained = []
-    for field in sorted(theirs.keys() | mine.keys()):
-        expected, got = theirs.get(field, ABSENT), mine.get(field, ABSENT)
-        if repr(expected) != repr(got):
-            reasons = {row for row in DIFFERENCES if row.covers(probe, field, got, expected)}
-            used |= reasons
-            if not reasons:
-                unexplained.append(f"{field}: ours {got!r}, Triton's {expected!r}")
-    assert not unexplained, "\n".join(["", *unexplained])
+    compare(probe, said(ours, probe), said(triton, probe), DIFFERENCES, used)
 
 
 def test_an_asynchronous_execute(triton: ServerProcess, ours: ServerProcess) -> None:

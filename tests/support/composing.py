@@ -8,7 +8,7 @@ from typing import Any
 
 from pyserver.errors import ServerError, unavailable
 from pyserver.model.ensemble.executor import GraphExecutor
-from pyserver.model.stream import Item
+from pyserver.model.items import Item
 from pyserver.payload import Payload, Pending, Timing
 from pyserver.scheduler.graph import Graph
 from pyserver.scheduler.policy import Limits

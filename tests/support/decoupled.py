@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -192,3 +193,28 @@ def listening(server: ServerProcess, **headers: str) -> Iterator[Listener]:
         client.start_stream(listener.hear, headers=headers or None)
         yield listener
         client.stop_stream()
+
+
+async def read_slowly(server: ServerProcess, model: str) -> None:
+    """Ask `model`, which floods its reader, for everything and read only the beginning, until nothing more is sent;
+    then go, and wait for it to hear of that.
+    """
+    reader, writer = await asyncio.open_connection(*server.http.split(":"))
+    body = b'{"IN": [6]}'
+    head = f"POST /v2/models/{model}/generate_stream HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await reader.readexactly(100)
+    before = -1
+    async with asyncio.timeout(30):
+        while (sent := await asyncio.to_thread(_sent, server)) != before:
+            before = sent
+            await asyncio.sleep(0.3)
+    writer.transport.abort()
+    await asyncio.to_thread(server.wait_log, "flooded with")
+
+
+def _sent(server: ServerProcess) -> int:
+    """How much the model `odd` has sent."""
+    with listening(server) as stream:
+        stream.ask("odd", 7)
+        return stream.next().value or 0

@@ -24,7 +24,7 @@ from pyserver.protocol.forwarding import forwarding
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
 
 log = logging.getLogger(__name__)

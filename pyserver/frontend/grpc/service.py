@@ -16,7 +16,7 @@ from pyserver.protocol import grpc_messages as messages
 from pyserver.types import InferRequest, InferResponse
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
     from pyserver.extension.regions import Regions
     from pyserver.payload import Reply, Ticket

@@ -14,7 +14,7 @@ from pyserver.protocol import grpc_infer, status
 from pyserver.types import InferRequest, InferResponse
 
 if TYPE_CHECKING:
-    from pyserver.model import stream as streams
+    from pyserver.model.items import Item, Items
 
 WINDOW = 256
 """Requests that one stream may have accepted and not yet answered. Beyond, it isn't read until its client reads."""
@@ -193,7 +193,7 @@ class _Ask(Call):
         self.began = time.monotonic()
         self.size = 0
         self.error: ServerError | None = None
-        self.stream: streams.Stream | None = None
+        self.stream: Items | None = None
 
     def done(self, result: Any) -> None:
         """On the main loop: the responses are to come."""
@@ -209,4 +209,4 @@ class _Ask(Call):
             self.stream.cancel()
 
 
-_Heard = tuple[_Ask, "streams.Item | None"]
+_Heard = tuple[_Ask, "Item | None"]

@@ -28,7 +28,7 @@ from pyserver.protocol.forwarding import Forwarding
 from pyserver.protocol.restricted import Restrictions
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
 
 # In this order: `/v2/models/stats` is not the metadata of a model called "stats".

@@ -35,7 +35,7 @@ def find(data_plane: DataPlane, method: str, path: str) -> tuple[Place | None, s
     """The first route of `path`, by age of the model, that is for `method`, and the methods that others are for."""
     methods = set()
     for _, label, model in sorted(data_plane.models_of_mlserver(), key=lambda each: each[2].number):
-        for number, route in enumerate(model.handlers):
+        for number, route in enumerate(model.instances.handlers):
             values = custom_route.match(route["path"], path)
             if values is None:
                 continue

@@ -5,10 +5,9 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from pyserver.errors import ServerError, not_found
-from pyserver.extension.stream import ExtendedStream
 from pyserver.frontend.rest import mlserver
 from pyserver.frontend.rest.infer_handler import Infer
-from pyserver.model.stream import Stream
+from pyserver.model.items import Items
 from pyserver.protocol import compression, mlserver_response, rest_generate, status
 from pyserver.protocol.rest_path import parse_version
 from pyserver.types import Buffer, InferResponse, OpenRequest
@@ -20,7 +19,7 @@ class Generation(Infer):
     """What both have in common: a stream that ends when its client goes away."""
 
     kind = "inference"
-    stream: Stream | ExtendedStream | None = None
+    stream: Items | None = None
 
     def on_connection_close(self) -> None:
         """The client has gone: nobody waits for the rest."""
@@ -55,7 +54,7 @@ class Generation(Infer):
         finally:
             stream.cancel()
 
-    def begin(self, name: str, version: str) -> Stream | ExtendedStream:
+    def begin(self, name: str, version: str) -> Items:
         """Start what the body asks; ServerError where it can't be."""
         version = parse_version(version)
         specs = self.data_plane.model_inputs(name, version)

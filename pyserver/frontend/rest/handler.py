@@ -16,7 +16,7 @@ from pyserver.frontend.rest.lane.exchange import Exchange
 from pyserver.protocol import status
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
     from pyserver.frontend.rest.app import RestApplication
 

@@ -25,7 +25,7 @@ from pyserver.protocol.restricted import INFERENCE, Restrictions
 from pyserver.settings import Settings
 
 if TYPE_CHECKING:
-    from pyserver.controlplane import ControlPlane
+    from pyserver.controlplane.controlplane import ControlPlane
     from pyserver.dataplane import DataPlane
 
 log = logging.getLogger(__name__)

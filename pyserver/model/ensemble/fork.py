@@ -9,7 +9,8 @@ from pyserver.errors import ServerError
 from pyserver.model.ensemble.leases import Leases, Shared, leases_of
 from pyserver.model.ensemble.part import Part, Teller, tensors_in
 from pyserver.model.ensemble.turns import Order
-from pyserver.model.stream import Item, Stream
+from pyserver.model.items import Item
+from pyserver.model.stream import Stream
 from pyserver.scheduler.way import Branch
 from pyserver.types import InferResponse, Lease, Tensor
 

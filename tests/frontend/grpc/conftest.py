@@ -13,7 +13,7 @@ from pyserver.errors import ErrorCode, ServerError, internal, not_found
 from pyserver.extension.regions import Regions
 from pyserver.frontend.grpc.server import GrpcServer
 from pyserver.model.answer import relay
-from pyserver.model.stream import Item
+from pyserver.model.items import Item
 from pyserver.observe.log import Log
 from pyserver.observe.traces import Traces
 from pyserver.payload import Reply, Ticket

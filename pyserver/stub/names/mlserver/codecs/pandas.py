@@ -14,7 +14,8 @@ from mlserver.codecs.errors import CodecError
 from mlserver.codecs.json import encode_to_json
 from mlserver.codecs.lists import as_list, flattened
 from mlserver.codecs.numpy import array_of, described
-from mlserver.codecs.string import StringCodec, text_tensor
+from mlserver.codecs.string import StringCodec
+from mlserver.codecs.text import text_tensor
 from mlserver.codecs.utils import content_type_of, get_decoded, has_decoded
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, RequestInput, ResponseOutput, TensorData
 from pyserver.stub.mlserver.built import ArraySource, lazy_data, lazy_kind

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from pyserver.errors import ErrorCode, ServerError, invalid
-from pyserver.model.registry import ModelEntry, VersionEntry
+from pyserver.model.registry import ModelEntry, Registry, VersionEntry
 
 
-def document(name: str, version: str, found: VersionEntry) -> dict[str, str]:
-    """A model version as the index lists it: what is empty is left out."""
+def documents(registry: Registry, names: Set[str], ready_only: bool) -> list[dict[str, str]]:
+    """One document for each version that was ever tried, and for each model of these `names` that never was."""
+    found: list[dict[str, str]] = []
+    tried = set()
+    for entry in sorted(registry, key=lambda entry: entry.name):
+        tried.add(entry.name)
+        for number, version in sorted(entry.versions.items()):
+            found.append(_document(entry.name, entry.label(number), version))
+    found += [{"name": name} for name in sorted(names - tried)]
+    return [document for document in found if document.get("state") == "READY"] if ready_only else found
+
+
+def _document(name: str, version: str, found: VersionEntry) -> dict[str, str]:
+    """A model version: what is empty is left out."""
     state, why = found.shown()
     fields = {"name": name, "version": version, "state": state.value, "reason": why}
     return {key: value for key, value in fields.items() if value}

@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pyserver.model.registry import Registry
+
 
 def composing(config: Any) -> set[str]:
     """The names of the models that an ensemble's configuration calls; none for another's."""
     return {step.model_name for step in config.ensemble_scheduling.step}
+
+
+def steps(registry: Registry) -> dict[str, set[str]]:
+    """Every model that serves, and which others its configuration calls."""
+    serving = {entry.name: entry.serving().values() for entry in registry}
+    return {
+        name: set().union(*(composing(model.config) for model in models)) for name, models in serving.items() if models
+    }
+
+
+def calls(registry: Registry) -> dict[str, set[str]]:
+    """Every model that serves, and which others it is known to call."""
+    found = steps(registry)
+    for name, _, model in registry.loaded():
+        found[name].update(model.calls)
+    return found
 
 
 def only_called_by(name: str, calls: Mapping[str, Collection[str]], kept: Collection[str] = ()) -> list[str]:

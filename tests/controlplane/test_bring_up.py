@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyserver.controlplane import ControlPlane
+from pyserver.controlplane.controlplane import ControlPlane
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.model.plan import Plan
 from pyserver.model.registry import Registry

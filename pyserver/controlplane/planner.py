@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from pyserver.controlplane.overrides import Override
 from pyserver.model.loader import Loader
-from pyserver.model.overrides import Override
 from pyserver.model.plan import Plan
 from pyserver.repository import uploads
 from pyserver.repository.fingerprint import Fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserver.model.callgraph import layers, only_called_by
+from pyserver.controlplane.callgraph import layers, only_called_by
 
 NAMES = st.sampled_from("abcdef")
 GRAPHS = st.dictionaries(NAMES, st.sets(NAMES))

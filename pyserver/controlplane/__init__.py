@@ -1,0 +1,1 @@
+"""What the front ends and the server ask of the repository, and how it is done."""
