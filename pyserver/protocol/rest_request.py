@@ -11,6 +11,7 @@ import re
 from typing import Any, NamedTuple
 
 from pyserver.core import tensor
+from pyserver.core.form import JsonForm
 from pyserver.errors import ServerError, invalid
 from pyserver.protocol import rest_json
 from pyserver.protocol import rest_values as json_as
@@ -51,6 +52,7 @@ _MEMORY_ENTRIES = 512
 _MEMORY_HEADER_SIZE = 1024
 _memory: dict[bytes, _Header] = {}
 _forms: dict[bytes, tuple[_Header, list[int]]] = {}  # with the number of elements of each input
+_latest: dict[str, tuple[JsonForm, _Header, int]] = {}  # of each model, with the depth that was allowed
 # Ids differ where all else is the same, and clients put them first: they are kept out of the memory's keys.
 _LEADING_ID = re.compile(rb'\{\s*"id"\s*:\s*"([ !#-\[\]-~]*)"\s*,\s*')
 
@@ -92,8 +94,9 @@ def decode(
     if header_length > max_json_size:
         raise _too_much_json(header_length, max_json_size)
     view = body if type(body) is memoryview else memoryview(body)
+    buffers = None
     if all_json:
-        header = _filled(body, model_name, max_json_size, max_json_depth)
+        header, buffers = _filled(body, model_name, max_json_size, max_json_depth)
     elif header_length <= _MEMORY_HEADER_SIZE:
         text = bytes(view[:header_length])
         header = _memory.get(text) or _recalled(text, model_name, max_json_size, max_json_depth)
@@ -104,12 +107,16 @@ def decode(
         raise _wrong_size(header, header_length, total, model_name)
     inputs = []
     at = header_length
-    for name, datatype, shape, own, size, data, _ in described:
-        if data is None:
-            end = at + size
-            data = view[at:end]
-            at = end
-        inputs.append(Tensor(name, datatype, shape, data, own))
+    if buffers is not None:
+        for (name, datatype, shape, own, _, _, _), buffer in zip(described, buffers, strict=True):
+            inputs.append(Tensor(name, datatype, shape, buffer, own))
+    else:
+        for name, datatype, shape, own, size, data, _ in described:
+            if data is None:
+                end = at + size
+                data = view[at:end]
+                at = end
+            inputs.append(Tensor(name, datatype, shape, data, own))
     custom, binary_output, priority, timeout_us, correlation_id, flags = parameters
     return InferRequest(
         model_name, model_version, id, inputs, outputs, custom.copy(), binary_output, False, priority, timeout_us,
@@ -144,30 +151,36 @@ def _recalled(text: bytes, model_name: str, max_json_size: int, max_json_depth: 
     return header
 
 
-def _filled(text: Buffer, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:
-    """The header in `text`, which is all of the request."""
+def _filled(
+    text: Buffer, model_name: str, max_json_size: int, max_json_depth: int
+) -> tuple[_Header, list[bytes] | None]:
+    """The header in `text`, which is all of the request, and the data of its inputs where they aren't in the header."""
+    latest = _latest.get(model_name)
+    if latest is not None and latest[2] == max_json_depth:
+        form, header, _ = latest
+        buffers = form.fill(text, max_json_size)
+        if buffers is not None:
+            return header, buffers
     document = rest_json.loads(text, max_json_size, max_json_depth)
     try:
         arrays = [item["data"] for item in document["inputs"]]
         outside = _outside(text, arrays)
     except (AttributeError, KeyError, TypeError):
-        return _header(document, model_name)
+        return _header(document, model_name), None
     id = document.get("id", "")
     if id and outside:
         leading = _LEADING_ID.match(outside)
         outside = b"{" + outside[leading.end() :] if leading else b""
     known = _forms.get(outside)
     if known is not None and [array.count for array in arrays] == known[1]:
-        _, described, outputs, parameters, _, extension = known[0]
-        inputs = [
-            _Input(name, datatype, shape, own, 0, array.buffer)
-            for (name, datatype, shape, own, _, _, _), array in zip(described, arrays, strict=True)
-        ]
-        return _Header(id, inputs, outputs, parameters, 0, extension)
+        header = known[0] if known[0].id == id else known[0]._replace(id=id)
+        if not id:
+            _remember_latest(text, header, arrays, model_name, max_json_depth)
+        return header, [array.buffer for array in arrays]
     header = _header(document, model_name)
     if outside:
         _remember_form(outside, header, arrays)
-    return header
+    return header, None
 
 
 def _outside(text: Buffer, arrays: list[Any]) -> bytes:
@@ -190,6 +203,15 @@ def _remember_form(outside: bytes, header: _Header, arrays: list[Any]) -> None:
         _forms.clear()
     form = header._replace(inputs=[item._replace(data=b"") for item in header.inputs])
     _forms[outside] = form, [array.count for array in arrays]
+
+
+def _remember_latest(text: Buffer, header: _Header, arrays: list[Any], model_name: str, depth: int) -> None:
+    """Requests to a model mostly are of one form: the next is compared with this one, before it is read."""
+    if any(array.nested for array in arrays):
+        return
+    if len(_latest) >= _MEMORY_ENTRIES:
+        _latest.clear()
+    _latest[model_name] = JsonForm(text, arrays), header, depth
 
 
 def _parse(text: Buffer, model_name: str, max_json_size: int, max_json_depth: int) -> _Header:

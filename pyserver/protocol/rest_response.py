@@ -18,9 +18,10 @@ _leads: dict[tuple[object, ...], list[bytes]] = {}
 def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, list[Buffer]]:
     """The length of the JSON header, None where all is JSON, and the buffers of the body.
 
-    The first buffer is the JSON; each of the others is the data of a binary output, as it stands in the response.
-    An output is binary where the request lists it so; one not listed follows `binary_data_output`. The header of plain
-    binary answers is kept by names, datatypes, shapes and sizes. ServerError (400) for BYTES that JSON can't hold.
+    Of a header, the first buffer is all; each of the others is the data of a binary output, as it stands in the
+    response. Where all is JSON, the buffers together are it: long ones aren't copied into one. An output is binary
+    where the request lists it so; one not listed follows `binary_data_output`. The header of plain binary answers is
+    kept by names, datatypes, shapes and sizes. ServerError (400) for BYTES that JSON can't hold.
     """
     listed = request.outputs
     default = request.binary_output
@@ -37,8 +38,8 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[int | None, 
         size += len(data)
         key += (tensor.name, tensor.datatype, tensor.shape, len(data))
     if not plain:
-        text = _encode_json(response, request)
-        return _encode_mixed(response, request) if text is None else (None, [text])
+        pieces = _encode_json(response, request)
+        return _encode_mixed(response, request) if pieces is None else (None, pieces)
     text = _identified(_memory.get(tuple(key)) or _remembered(tuple(key), response), response.id)
     buffers[0] = text
     return (len(text) if size else None), buffers
@@ -69,7 +70,7 @@ def _identified(text: bytes, id: str) -> bytes:
     return b'{"id":%b,%b' % (orjson.dumps(id), text[1:]) if id else text
 
 
-def _encode_json(response: InferResponse, request: InferRequest) -> bytes | None:
+def _encode_json(response: InferResponse, request: InferRequest) -> list[Buffer] | None:
     """An ordinary answer whose outputs are all JSON, without parameters; else None. What leads to each is kept."""
     if response.parameters or request.extension is not None:
         return None
@@ -80,11 +81,12 @@ def _encode_json(response: InferResponse, request: InferRequest) -> bytes | None
             return None
         key += (tensor.name, tensor.datatype, tensor.shape)
     leads = _leads.get(tuple(key)) or _led(tuple(key), response)
-    pieces: list[bytes] = []
+    pieces: list[Buffer] = []
     for lead, tensor in zip(leads, response.outputs, strict=False):
         pieces += (lead, rest_json.dumps(tensor))
     pieces.append(leads[-1])
-    return _identified(b"".join(pieces), response.id)
+    pieces[0] = _identified(leads[0], response.id)
+    return pieces
 
 
 def _led(key: tuple[object, ...], response: InferResponse) -> list[bytes]:

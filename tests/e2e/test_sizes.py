@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,25 @@ def test_numbers_json_can_hardly_say(server: ServerProcess) -> None:
     assert str(outputs["FP64_OUT"]) == "[nan, -inf, 5e-324, 0.1]"
     assert outputs["INT64_OUT"] == [-9223372036854775808, 9223372036854775807]
     assert outputs["UINT64_OUT"] == [18446744073709551615]
+
+
+@pytest.mark.parametrize("count", [16, 20_000])
+def test_floats_of_any_bits_go_through_json(server: ServerProcess, count: int) -> None:
+    """Also once the form of the requests is known; and what is wrong then is still found."""
+    rng = np.random.default_rng(count)
+    for _ in range(4):
+        arrays: dict[str, np.ndarray[Any, Any]] = {}
+        for name, dtype in (("FP32", np.dtype(np.float32)), ("FP64", np.dtype(np.float64))):
+            array = np.frombuffer(rng.bytes(count * dtype.itemsize), dtype)
+            arrays[name] = np.where(np.isfinite(array), array, dtype.type(0.1))
+        inputs = [tensor(name, name, [1, count], array.tolist()) for name, array in arrays.items()]
+        answer = infer_json(server, "identity", {"inputs": inputs})
+        outputs = {output["name"]: output["data"] for output in answer.json["outputs"]}
+        for name, array in arrays.items():
+            assert np.array(outputs[f"{name}_OUT"]).astype(array.dtype).tobytes() == array.tobytes()
+    inputs[1]["data"][count // 2] = "0.5"
+    refused = infer_json(server, "identity", {"inputs": inputs})
+    assert (refused.status, "non-number as double" in refused.json["error"]) == (400, True)
 
 
 def test_64_clients_at_once_get_their_own_answers(server: ServerProcess) -> None:

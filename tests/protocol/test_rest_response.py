@@ -22,6 +22,8 @@ def answer(*outputs: Tensor, **fields: Any) -> InferResponse:
 
 def encoded(response: InferResponse, **fields: Any) -> tuple[int | None, bytes, list[Any]]:
     length, buffers = encode(response, InferRequest("m", **fields))
+    if length is None:
+        return None, b"".join(buffers), []
     return length, bytes(buffers[0]), buffers[1:]
 
 
@@ -44,6 +46,13 @@ def test_a_json_answer_is_json_alone() -> None:
         b'{"model_name":"m","model_version":"1","outputs":'
         b'[{"name":"O","datatype":"FP32","shape":[1,4],"data":[1.0,1.0,1.0,1.0]}]}'
     )
+
+
+def test_the_elements_of_a_json_answer_are_a_buffer_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"[1.0,1.0,1.0,1.0]"
+    monkeypatch.setattr(rest_response.rest_json, "dumps", lambda tensor: text)
+    _, buffers = encode(answer(floats(), floats("P")), InferRequest("m"))
+    assert [buffer is text for buffer in buffers] == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("binary", [True, False])

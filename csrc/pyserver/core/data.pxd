@@ -19,6 +19,9 @@ cdef class JsonData:
 # Read the array at `at` as elements of `kind`, for the object that has `members` so far.
 cdef JsonData read_data(Reader *reader, Kind kind, dict members)
 
+# The same, but the elements alone; None unless there are `count`.
+cdef bytes read_elements(Reader *reader, Kind kind, Py_ssize_t count)
+
 # Step over the array at `at`, whose datatype isn't known yet.
 cdef int skip_data(Reader *reader) except -1
 

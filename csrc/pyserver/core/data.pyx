@@ -7,8 +7,11 @@ from libc.math cimport INFINITY, NAN
 from libc.stdint cimport UINT32_MAX, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from pyserver.core.floats cimport read_run
 from pyserver.core.number cimport Number, brain_of, fits_64_bits, half_of, read_number
-from pyserver.core.reader cimport copy_text, enter, fail, finite_double, peek, read_digits, skip_word
+from pyserver.core.reader cimport (
+    copy_text, enter, fail, finite_double, peek, read_digits, refuse, skip_any_word, skip_word, starts_number,
+)
 from pyserver.core.sink cimport Sink, close_sink, drop_sink, open_sink, reserve
 from pyserver.core.tensor cimport (
     BF16, BOOL, BYTES, FP16, FP32, FP64, INT8, INT64, INVALID, UINT8, count_of, kind_of, name_of, size_of,
@@ -72,6 +75,15 @@ cdef JsonData read_data(Reader *reader, Kind kind, dict members):
     return made
 
 
+cdef bytes read_elements(Reader *reader, Kind kind, Py_ssize_t count):
+    cdef Sink sink
+    open_sink(&sink, room_for(reader, kind, count))
+    try:
+        return close_sink(&sink) if scan(reader, kind, &sink) == count else None
+    finally:
+        drop_sink(&sink)
+
+
 cdef int skip_data(Reader *reader) except -1:
     cdef Sink sink
     open_sink(&sink, 0)
@@ -83,27 +95,35 @@ cdef int skip_data(Reader *reader) except -1:
 
 
 cdef Py_ssize_t first_capacity(Reader *reader, Kind kind, dict members) except -1:
-    """Bytes to begin with: what the shape says, if it was there before, but no more than the text can hold."""
-    cdef Py_ssize_t size = size_of(kind) if kind != BYTES else 16
-    cdef Py_ssize_t most = (reader.end - reader.at) // 2 + 1, count = 64
+    """Bytes to begin with: what the shape says, if it was there before."""
+    cdef Py_ssize_t count = 64
     cdef PyObject *shape = PyDict_GetItem(members, "shape")
     if shape is not NULL and type(<object>shape) is list:
         try:
             count = count_of(<object>shape)
         except (ValueError, OverflowError):
             pass
-    return min(min(count, most) * size, reader.max_bytes)
+    return room_for(reader, kind, count)
+
+
+cdef Py_ssize_t room_for(Reader *reader, Kind kind, Py_ssize_t count) noexcept:
+    """Bytes for `count` elements, but no more than the text can hold."""
+    cdef Py_ssize_t size = size_of(kind) if kind != BYTES else 16
+    return min(min(count, (reader.end - reader.at) // 2 + 1) * size, reader.max_bytes)
 
 
 cdef Py_ssize_t scan(Reader *reader, Kind kind, Sink *sink) except -1:
     """Read the array at `at`, and the arrays in it, to `sink`; the number of elements. INVALID takes and drops all."""
-    cdef Py_ssize_t count = 0
+    cdef Py_ssize_t count = 0, run
     cdef int outside = reader.levels, found
     while True:
         found = peek(reader)
         if found != c"[":
-            read_element(reader, kind, sink, found)
-            count += 1
+            run = read_plain_floats(reader, kind, sink) if kind == FP32 or kind == FP64 else 0
+            if not run:
+                read_element(reader, kind, sink, found)
+                run = 1
+            count += run
         else:
             enter(reader)
             sink.nested |= reader.levels < outside - 1
@@ -148,8 +168,14 @@ cdef inline int read_element(Reader *reader, Kind kind, Sink *sink, int found) e
     return skip_element(reader, sink, found)
 
 
-cdef inline bint starts_number(int found) noexcept nogil:
-    return found == c"-" or c"0" <= found <= c"9"
+cdef inline Py_ssize_t read_plain_floats(Reader *reader, Kind kind, Sink *sink) except -1:
+    """Read as many elements as are plain numbers in a row: none, where the one at `at` isn't."""
+    cdef Py_ssize_t size = 4 if kind == FP32 else 8, room, count
+    make_room(reader, sink, size)
+    room = (sink.capacity - sink.used) // size
+    count = read_run(&reader.at, reader.start, reader.end, kind, sink.data + sink.used, room)
+    sink.used += count * size
+    return count
 
 
 cdef int read_float(Reader *reader, Kind kind, Sink *sink, int found) except -1:
@@ -265,31 +291,3 @@ cdef int skip_element(Reader *reader, Sink *sink, int found) except -1:
     elif found != c"-" and not skip_any_word(reader):
         refuse(reader, INVALID)
     return 0
-
-
-cdef bint skip_any_word(Reader *reader) noexcept nogil:
-    return (
-        skip_word(reader, "true", 4) or skip_word(reader, "false", 5) or skip_word(reader, "null", 4)
-        or skip_word(reader, "NaN", 3) or skip_word(reader, "Infinity", 8)
-    )
-
-
-cdef int refuse(Reader *reader, Kind kind) except -1:
-    """JsonError about the element at `at`: another type than `kind` takes, or no JSON at all."""
-    cdef const unsigned char *at = reader.at
-    cdef int found = peek(reader)
-    if found != c'"' and found != c"{" and not starts_number(found) and not skip_any_word(reader):
-        return fail(reader, "syntax", "Invalid value.", at)
-    if kind == INVALID:
-        return fail(reader, "type", "expected numbers, booleans or strings in 'data'", at)
-    if kind == BOOL:
-        wanted = "boolean as boolean"
-    elif kind == BYTES:
-        wanted = "string as string"
-    elif kind < INT8:
-        wanted = "unsigned-integer as unsigned-integer"
-    elif kind <= INT64:
-        wanted = "signed-integer as signed-integer"
-    else:
-        wanted = "number as double"
-    return fail(reader, "type", f"attempt to access JSON non-{wanted}", at)

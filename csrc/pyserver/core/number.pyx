@@ -1,77 +1,29 @@
 """Decimal text to binary numbers, correctly rounded. Only for the other modules of the core.
 
-A number of up to 19 digits is digits * 10^exponent with digits < 2^64. Three ways to its double, each where the one
-before can't:
-
-1. digits and 10^|exponent| are both doubles without error: one multiplication or division rounds once, correctly
-   (W. D. Clinger, How to Read Floating Point Numbers Accurately, 1990).
-2. The product of the digits with the first 128 bits of 10^exponent is known but for its last bit or so. Unless a tie
-   or a carry hangs on that bit, the product rounds to the right double (after D. Lemire, Number Parsing at a Gigabyte
-   per Second, 2021).
-3. CPython's own conversion.
+A number of up to 19 digits is digits * 10^exponent with digits < 2^64: one multiplication rounds it (see `power`), or
+can't tell, as seldom happens. Then, and for longer ones, there is CPython's own conversion.
 """
 
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, NAN, fabs, ilogb, isinf, isnan, ldexp, rint
-from libc.stdint cimport int16_t, uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy
+
+from pyserver.core.power cimport HIGHEST, LOWEST, nearest
 
 cdef extern from "Python.h":
     double PyOS_string_to_double(const char *text, char **end, PyObject *overflow) except? -1
 
 cdef extern from *:
-    """
-    static inline uint64_t multiply_wide(uint64_t a, uint64_t b, uint64_t *low) {
-        unsigned __int128 product = (unsigned __int128)a * b;
-        *low = (uint64_t)product;
-        return (uint64_t)(product >> 64);
-    }
-    """
-    uint64_t multiply_wide(uint64_t a, uint64_t b, uint64_t *low) nogil
     int trailing_zeros "__builtin_ctzll"(uint64_t) nogil
-    int leading_zeros "__builtin_clzll"(uint64_t) nogil
 
 
 cdef enum:
     MOST_DIGITS = 19
-    # Far enough within the range of normal doubles, whatever the digits.
-    LOWEST = -300
-    HIGHEST = 288
-    # 5^55 is the last power of five below 2^128.
-    LAST_EXACT = 55
     # An exponent beyond this is infinity or zero, whatever the digits; it must not overflow an int.
     FAR = 100000
 
-cdef double[23] _TENS = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
-]
-
 cdef uint64_t[8] _WHOLE = [1, 10, 100, 1000, 10000, 100000, 1000000, 10000000]
-
-# 10^n for n in LOWEST..HIGHEST: 2^_binary[n] <= 10^n, and the first 128 bits of it.
-cdef uint64_t[HIGHEST - LOWEST + 1] _high
-cdef uint64_t[HIGHEST - LOWEST + 1] _low
-cdef int16_t[HIGHEST - LOWEST + 1] _binary
-
-
-cdef int fill_tables() except -1:
-    for n in range(LOWEST, HIGHEST + 1):
-        if n >= 0:
-            power = 10**n
-            binary = power.bit_length() - 1
-            top = power << 127 - binary if binary <= 127 else power >> binary - 127
-        else:
-            divisor = 10**-n
-            binary = -divisor.bit_length()
-            top = (1 << 127 - binary) // divisor
-        _high[n - LOWEST] = top >> 64
-        _low[n - LOWEST] = top & 0xFFFFFFFFFFFFFFFF
-        _binary[n - LOWEST] = binary
-    return 0
-
-
-fill_tables()
 
 
 cdef inline bint is_digit(const unsigned char *at, const unsigned char *end) noexcept nogil:
@@ -117,6 +69,14 @@ cdef inline const unsigned char *wrong(Number *number, const unsigned char *at) 
     return NULL
 
 
+cdef Py_ssize_t leading_zeros(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    cdef Py_ssize_t count = 0
+    while at < end and (at[0] == c"0" or at[0] == c"."):
+        count += at[0] == c"0"
+        at += 1
+    return count
+
+
 cdef const unsigned char *read_number(const unsigned char *at, const unsigned char *end, Number *number) noexcept nogil:
     cdef uint64_t digits
     cdef const unsigned char *first
@@ -142,7 +102,7 @@ cdef const unsigned char *read_number(const unsigned char *at, const unsigned ch
         number.exponent = <int>(first - at) if at - first < FAR else -FAR
         number.integer = False
     number.digits = digits
-    number.exact = count <= MOST_DIGITS
+    number.exact = count <= MOST_DIGITS or count - leading_zeros(number.start + number.negative, at) <= MOST_DIGITS
     if at < end and at[0] | 32 == c"e":
         at = read_exponent(at + 1, end, number)
         if at is NULL:
@@ -179,17 +139,18 @@ cdef bint fits_64_bits(Number *number) noexcept nogil:
 
 
 cdef double double_of(Number *number) except? -1:
-    cdef double value
-    cdef int exponent = number.exponent
-    if number.exact and number.digits <= <uint64_t>1 << 53 and -22 <= exponent <= 22:
-        value = <double>number.digits
-        value = value / _TENS[-exponent] if exponent < 0 else value * _TENS[exponent]
-    elif number.exact and number.digits == 0:
-        value = 0
-    elif not (
-        number.exact and LOWEST <= exponent <= HIGHEST and rounded_product(number.digits, exponent, &value)
-    ):
+    cdef double value = 0
+    cdef uint64_t bits
+    cdef bint sure
+    if not number.exact:
         return parse(number)
+    if number.digits:
+        if not LOWEST <= number.exponent <= HIGHEST:
+            return parse(number)
+        bits = nearest(number.digits, number.exponent, &sure)
+        if not sure:
+            return parse(number)
+        memcpy(&value, &bits, 8)
     return with_sign(value, number.negative)
 
 
@@ -200,36 +161,6 @@ cdef inline double with_sign(double value, bint negative) noexcept nogil:
     bits |= <uint64_t>negative << 63
     memcpy(&value, &bits, 8)
     return value
-
-
-cdef bint rounded_product(uint64_t digits, int exponent, double *value) noexcept nogil:
-    """digits * 10^exponent to nearest, ties to even; False where 128 bits of the power don't decide it."""
-    cdef uint64_t high, middle, low, carry, rest, bits, unused
-    cdef int zeros = leading_zeros(digits), n = exponent - LOWEST, top, drop, binary
-    cdef bint whole = 0 <= exponent <= LAST_EXACT
-    digits <<= zeros
-    # high:middle:low = digits * power. Of a power that was cut, the true product is less than 1 in `middle` above it.
-    high = multiply_wide(digits, _high[n], &middle)
-    carry = multiply_wide(digits, _low[n], &low)
-    middle += carry
-    high += middle < carry
-    if not whole and middle == <uint64_t>-1:
-        return False
-    top = <int>(high >> 63)
-    drop = 10 + top
-    rest = (high & ((<uint64_t>1 << (drop - 1)) - 1)) | middle | (low if whole else 0)
-    bits = high >> drop
-    if high >> (drop - 1) & 1:
-        if rest == 0 and not whole:
-            return False
-        bits += 1 if rest != 0 else bits & 1
-    # The leading bit of `bits` (bit 52) adds the one that is missing here to the exponent, and so does a carry.
-    binary = 63 - zeros + top + _binary[n] + 1022
-    if not 0 < binary < 2045:
-        return False
-    bits += <uint64_t>binary << 52
-    memcpy(value, &bits, 8)
-    return True
 
 
 cdef double parse(Number *number) except? -1:

@@ -2,6 +2,7 @@
 
 from pyserver.core.number cimport Number
 from pyserver.core.sink cimport Sink
+from pyserver.core.tensor cimport Kind
 
 
 cdef struct Reader:
@@ -42,6 +43,15 @@ cdef inline int enter(Reader *reader) except -1:
 
 # Whether `size` bytes of `word` come next; `at` then stands behind them.
 cdef bint skip_word(Reader *reader, const char *word, Py_ssize_t size) noexcept nogil
+
+# The same for true, false, null and the words that stand for numbers, but -Infinity.
+cdef bint skip_any_word(Reader *reader) noexcept nogil
+
+cdef inline bint starts_number(int found) noexcept nogil:
+    return found == c"-" or c"0" <= found <= c"9"
+
+# Raise the JsonError about the element at `at`: another type than `kind` takes, or no JSON at all.
+cdef int refuse(Reader *reader, Kind kind) except -1
 
 # Read the number at `at`.
 cdef int read_digits(Reader *reader, Number *number) except -1

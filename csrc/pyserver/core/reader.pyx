@@ -7,6 +7,7 @@ from libc.string cimport memcmp, memcpy
 
 from pyserver.core.number cimport LONGEST_NUMBER, double_of, read_number
 from pyserver.core.sink cimport drop_sink, open_sink, reserve
+from pyserver.core.tensor cimport BOOL, BYTES, INT8, INT64, INVALID
 from pyserver.core.text cimport encode_point, invalid_at, text_of
 
 
@@ -50,6 +51,34 @@ cdef bint skip_word(Reader *reader, const char *word, Py_ssize_t size) noexcept 
         return False
     reader.at += size
     return True
+
+
+cdef bint skip_any_word(Reader *reader) noexcept nogil:
+    return (
+        skip_word(reader, "true", 4) or skip_word(reader, "false", 5) or skip_word(reader, "null", 4)
+        or skip_word(reader, "NaN", 3) or skip_word(reader, "Infinity", 8)
+    )
+
+
+cdef int refuse(Reader *reader, Kind kind) except -1:
+    """JsonError about the element at `at`: another type than `kind` takes, or no JSON at all."""
+    cdef const unsigned char *at = reader.at
+    cdef int found = peek(reader)
+    if found != c'"' and found != c"{" and not starts_number(found) and not skip_any_word(reader):
+        return fail(reader, "syntax", "Invalid value.", at)
+    if kind == INVALID:
+        return fail(reader, "type", "expected numbers, booleans or strings in 'data'", at)
+    if kind == BOOL:
+        wanted = "boolean as boolean"
+    elif kind == BYTES:
+        wanted = "string as string"
+    elif kind < INT8:
+        wanted = "unsigned-integer as unsigned-integer"
+    elif kind <= INT64:
+        wanted = "signed-integer as signed-integer"
+    else:
+        wanted = "number as double"
+    return fail(reader, "type", f"attempt to access JSON non-{wanted}", at)
 
 
 cdef int read_digits(Reader *reader, Number *number) except -1:
