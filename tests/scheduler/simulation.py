@@ -172,7 +172,8 @@ class SlowExecutor:
             payload.owner.returned(payload)
         for payload in held[:1]:
             for pending in payload.pendings:
-                payload.owner.failed(pending, internal("died"))
+                if not pending.done:
+                    payload.owner.failed(pending, internal("died"))
             payload.owner.executed(payload, None)
 
     def _begin(self) -> None:
