@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support.repositories import MODELS
+from tests.support.shared_memory import SharedMemory
 from tests.support.twins import outdated
 from tools import proc
 from tools.process import ServerProcess, pyserver_command
@@ -24,6 +25,7 @@ Serve = Callable[..., ServerProcess]
 
 MARK = f"PYSERVER_TEST_SESSION={uuid.uuid4()}"
 SERVERS = pytest.StashKey[dict[ServerProcess, int]]()
+SHARED = pytest.StashKey[SharedMemory]()
 LOG_LINES_SHOWN = 80
 GRACE_SECONDS = 5
 """A process that was killed, and what it mapped, takes a moment to go."""
@@ -47,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Inherited by every process that a test starts: how the orphans among them are found.
     name, _, value = MARK.partition("=")
     os.environ[name] = value
+    config.stash[SHARED] = SharedMemory(of_this_suite)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -67,31 +70,32 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.sections.append((f"log of {server.name} ({report.when})", "\n".join(said)))
     if report.when == "teardown":
         servers.update({server: len(server.lines) for server in servers})
+        item.config.stash[SHARED].look()  # who holds now what was made meanwhile
     return report
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[Path]:
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Fail the suite for a process, a /dev/shm entry or a temporary file that it leaves; gives the servers' TMPDIR."""
-    shared_before = shared_memory()
+    shared = request.config.stash[SHARED]
     with tempfile.TemporaryDirectory(prefix="pyserver-tests-") as folder:
         yield Path(folder)
+        suspects = shared.look()  # what comes later is not ours
         deadline = time.monotonic() + GRACE_SECONDS
-        while left_behind(Path(folder), shared_before) and time.monotonic() < deadline:
+        while (found := left_behind(Path(folder), shared, suspects)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert left_behind(Path(folder), shared_before) == []
+        assert found == []
 
 
-def left_behind(folder: Path, shared_before: set[Path]) -> list[str]:
+def left_behind(folder: Path, shared: SharedMemory, suspects: list[Path]) -> list[str]:
     orphans = [pid for pid in proc.marked(MARK) if pid != os.getpid()]
     found = [f"process {pid}: {proc.command_line(pid)}" for pid in orphans]
-    # What another program's living process maps is not ours.
-    found += [str(entry) for entry in sorted(shared_memory() - shared_before) if not proc.mapped(entry)]
+    found += [str(entry) for entry in shared.look() if entry in suspects]
     return found + [str(entry) for entry in sorted(folder.rglob("*"))]
 
 
-def shared_memory() -> set[Path]:
-    return set(Path("/dev/shm").iterdir())
+def of_this_suite(pid: int) -> bool:
+    return proc.has_mark(pid, MARK) or proc.descends(pid, os.getpid())
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -78,13 +79,33 @@ def command_line(pid: int) -> str:
 
 def marked(entry: str) -> list[int]:
     """Living processes that have `entry`, NAME=VALUE, in the environment they were started with."""
-    wanted = entry.encode()
-    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0") and alive(pid)]
+    return [pid for pid in _pids() if has_mark(pid, entry) and alive(pid)]
 
 
-def mapped(path: Path) -> bool:
-    """Whether a living process maps the file at `path` or has it open."""
-    return any(str(path).encode() in _read(pid, "maps") or str(path) in _links(pid) for pid in _pids())
+def has_mark(pid: int, entry: str) -> bool:
+    """Whether `pid` was started with `entry`, NAME=VALUE, in its environment."""
+    return entry.encode() in _read(pid, "environ").split(b"\0")
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    """Whether `pid` is `ancestor` or one of its descendants; a process whose parent has died descends from nobody."""
+    while pid != ancestor:
+        stat = _stat(pid)
+        if not stat or stat[1] == "0":
+            return False
+        pid = int(stat[1])
+    return True
+
+
+def holders(paths: Sequence[Path]) -> dict[Path, set[int]]:
+    """By file the living processes that have it open or map it."""
+    found: dict[Path, set[int]] = {path: set() for path in paths}
+    for pid in _pids():
+        maps, links = _read(pid, "maps"), _links(pid)
+        for path in paths:
+            if b" %b\n" % os.fsencode(path) in maps or str(path) in links:
+                found[path].add(pid)
+    return found
 
 
 def _pids() -> list[int]:

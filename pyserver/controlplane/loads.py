@@ -116,7 +116,7 @@ class Loads:
             self._set(entry, {number: VersionEntry(State.LOADING) for number in plan.versions})
         await self._bring_up_steps(entry.name, sorted(callgraph.composing(plan.config)))
         models = await self._loader.start(plan, entry.loading)
-        self._links.link_all(models)
+        await self._links.open(models)
         entry.labels = plan.folder.labels
         self._set(entry, {model.version: VersionEntry(State.READY, "", model) for model in models})
         old, entry.plan = entry.plan, plan

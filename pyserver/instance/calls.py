@@ -17,7 +17,7 @@ from pyserver.instance.memory import RequestMemory
 from pyserver.instance.placing import NO_BLOCK, place_one
 from pyserver.instance.responses import ResponseMemory
 from pyserver.instance.services import Responses, Services
-from pyserver.ipc import messages
+from pyserver.ipc import envelope, messages
 from pyserver.ipc.arena import ArenaFull
 from pyserver.ipc.messages import EMPTY, FINAL, OK, Layout, MessageError, pack_json, pack_layout, unpack_json
 from pyserver.types import Clock, InferRequest, InferResponse
@@ -161,8 +161,11 @@ class Calls:
         if response.error is not None:
             self._answer(call, flags, response.error)
             return
+        outputs = response.outputs
+        if outputs and outputs[-1].name == envelope.NAME:
+            outputs = outputs[:-1]  # it is for front ends
         try:
-            offset, windows = place_one(self._requests, InferRequest("", inputs=response.outputs))
+            offset, windows = place_one(self._requests, InferRequest("", inputs=outputs))
         except ArenaFull as full:
             error = unavailable(
                 f"'{self._name}' has no room for {full.nbytes} bytes that it asked for (--max-model-memory)"
@@ -172,7 +175,7 @@ class Calls:
         if offset != NO_BLOCK:
             self._lent[offset] = call
             call.unread += 1
-        specs = tuple((tensor.name, tensor.datatype, tensor.shape) for tensor in response.outputs)
+        specs = tuple((tensor.name, tensor.datatype, tensor.shape) for tensor in outputs)
         extras = orjson.dumps({"parameters": response.parameters}) if response.parameters else b""
         self._send(call.key, OK, flags, pack_layout(Layout(specs)), windows, extras)
         if final:

@@ -380,7 +380,8 @@ def _refuse(payload: Payload, error: ServerError) -> None:
 def _lost(flight: Flight, error: ServerError) -> None:
     owner = flight.payload.owner
     for pending in flight.waiting():
-        _tell(owner.failed, pending, ServerError(error.code, error.message))
+        if not pending.done:  # as one is whose time was over before it began
+            _tell(owner.failed, pending, ServerError(error.code, error.message))
     if not flight.executed:
         _tell(owner.executed, flight.payload, None)
 

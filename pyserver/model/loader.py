@@ -91,7 +91,7 @@ class Loader:
         """Every version of the plan, ready to serve; if one fails, none. `report` hears what takes its time."""
         labels = await self._in_thread(read_labels, plan.folder.path, plan.config)
         if plan.config.platform == ENSEMBLE:
-            models: list[Model] = [self._ensemble(plan, version) for version in plan.versions]
+            models: list[Model] = [await self._ensemble(plan, version) for version in plan.versions]
         else:
             models = await self._equip_and_start(plan, report)
         for model in models:
@@ -102,11 +102,14 @@ class Loader:
                 model.measure(self._metrics)
         return models
 
-    def _ensemble(self, plan: Plan, version: int) -> Ensemble:
+    async def _ensemble(self, plan: Plan, version: int) -> Ensemble:
         """A model without instances, not linked yet."""
         validate.check(plan.config)
         text = document.to_json(plan.config)
-        return Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
+        ensemble = Ensemble(plan.folder.name, version, plan.config, text, self._limits, self._clock)
+        if plan.config.model_warmup:
+            ensemble.samples = await self._samples(plan.folder.path, plan.config, version)
+        return ensemble
 
     async def _equip_and_start(self, plan: Plan, report: Callable[[str], None]) -> list[Model]:
         for version in plan.versions:
@@ -202,7 +205,8 @@ class Loader:
                 make_seats(config, self._limiter), self._limiter, initial,
             )  # fmt: skip
             if config.model_warmup:
-                model.warm_up = await self._warm_up(plan.folder.path, config, model)
+                samples = await self._samples(plan.folder.path, config, version)
+                model.warm_up = WarmUp(samples, model.statistics, self._clock)
         except BaseException:
             await first.stop(0.0)
             raise
@@ -222,10 +226,8 @@ class Loader:
             await asyncio.gather(*(place.stop(0.0) for place in places))
             raise
 
-    async def _warm_up(self, folder: Path, config: Any, model: Model) -> WarmUp:
-        signature = Signature.of(model.name, config)
-        samples = await self._in_thread(Samples, folder, config, signature, model.version)
-        return WarmUp(samples, model.statistics, self._clock)
+    async def _samples(self, folder: Path, config: Any, version: int) -> Samples:
+        return await self._in_thread(Samples, folder, config, Signature.of(config.name, config), version)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, call, *arguments)

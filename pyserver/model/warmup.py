@@ -1,4 +1,4 @@
-"""Warm-up: what an instance executes before it is ready (ModelWarmup)."""
+"""Warm-up: what an instance executes, or an ensemble runs, before it is ready (ModelWarmup)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pyserver.model.sequencing import make_controls, make_states, read_data, rea
 from pyserver.model.signature import Signature
 from pyserver.model.statistics import Statistics
 from pyserver.payload import Executor, Payload, Pending, Timing
+from pyserver.repository.backends import ENSEMBLE
 from pyserver.scheduler.controls import READY
 from pyserver.scheduler.fillers import zeros
 from pyserver.types import SEQUENCE_END, SEQUENCE_START, Clock, InferRequest, InferResponse, Tensor
@@ -32,7 +33,7 @@ class Samples:
         self._version = version
         self._signature = signature
         self._initial = read_initial_states(folder, config)
-        self.runs: list[tuple[str, Callable[[], list[InferRequest]]]] = []
+        self.runs: list[tuple[str, Callable[[], list[tuple[InferRequest, int]]]]] = []
         for sample in config.model_warmup:
             tensors = [self._tensor(folder, sample, name, entry) for name, entry in sorted(sample.inputs.items())]
             self.runs += [(sample.name, self._maker(sample, tensors))] * max(1, sample.count)
@@ -55,21 +56,27 @@ class Samples:
         shape = (1, *dims) if self._config.max_batch_size else dims
         return Tensor(name, datatype, shape, data)
 
-    def _maker(self, sample: Any, tensors: list[Tensor]) -> Callable[[], list[InferRequest]]:
-        """A function that makes the requests of one execution: as many, of one row each, as the batch has rows."""
-        return lambda: [self._request(tensors) for _ in range(max(1, sample.batch_size))]
+    def _maker(self, sample: Any, tensors: list[Tensor]) -> Callable[[], list[tuple[InferRequest, int]]]:
+        """A function that makes the requests of one execution, with their rows: as many, of one row each, as the batch
+        has. An ensemble runs one request of all rows.
+        """
+        rows = max(1, sample.batch_size)
+        if self._config.platform == ENSEMBLE and rows > 1:
+            whole = [Tensor(one.name, one.datatype, (rows, *one.shape[1:]), bytes(one.data) * rows) for one in tensors]
+            return lambda: [self._request(whole)]
+        return lambda: [self._request(tensors) for _ in range(rows)]
 
-    def _request(self, tensors: list[Tensor]) -> InferRequest:
+    def _request(self, tensors: list[Tensor]) -> tuple[InferRequest, int]:
         name, version = self._config.name, str(self._version)
         inputs = [Tensor(tensor.name, tensor.datatype, tensor.shape, tensor.data) for tensor in tensors]
         request = InferRequest(name, version, inputs=inputs)
-        self._signature.check(request)
+        rows = self._signature.check(request)
         if self._config.HasField("sequence_batching"):
             flags = SEQUENCE_START | SEQUENCE_END
             request.correlation_id, request.flags = 1, flags
             request.inputs = request.inputs + make_controls(self._config).tensors(name, 1, flags | READY)
             request.inputs += make_states(self._config, self._initial).initial().values()
-        return request
+        return request, rows
 
 
 class WarmUp:
@@ -85,7 +92,7 @@ class WarmUp:
         for name, make in self._samples.runs:
             run = _Run(self._statistics, self._clock)
             try:
-                payload = Payload([run.pending(request) for request in make()], run)
+                payload = Payload([run.pending(request, rows) for request, rows in make()], run)
                 payload.executor = executor
                 executor.execute(payload)
                 await run.over
@@ -104,10 +111,10 @@ class _Run:
         self._executed = False
         self._error: ServerError | None = None
 
-    def pending(self, request: InferRequest) -> Pending:
+    def pending(self, request: InferRequest, rows: int) -> Pending:
         """A request of the payload."""
         self._open += 1
-        return Pending(request, self, self._clock(), 1, 0)
+        return Pending(request, self, self._clock(), rows, 0)
 
     def answer(self, response: InferResponse, final: bool) -> None:
         """Nobody reads the answer."""

@@ -95,15 +95,15 @@ class DynamicScheduler(Scheduler):
             if not complete:
                 if executor.load:
                     return
-                oldest = next(iter(queue))
-                self._wait_until = self._latest(oldest)
+                # All that wait go together: the oldest need not be the first of them, where there are priorities.
+                self._wait_until = self._latest(min([pending.arrived_ns for pending in queue]))
                 if now_ns < self._wait_until:
                     self._wake_at(self._wait_until)
                     return
             self._dispatch(count, executor)
 
-    def _latest(self, oldest: Pending) -> int:
-        """When the batch of `oldest` goes, however small it is.
+    def _latest(self, oldest_ns: int) -> int:
+        """When a batch goes whose oldest request came at `oldest_ns`, however small it is.
 
         Those whose answers have just gone out are often the next to ask: a batch that outwaited its delay behind a busy
         instance waits for them once more, for half an execution at most. Two crowds that take turns become one batch.
@@ -115,7 +115,7 @@ class DynamicScheduler(Scheduler):
         until = self._freed_ns + wait
         if wait and self._came_ns > until - (wait >> 1):
             until = min(self._came_ns + (wait >> 1), self._freed_ns + min(2 * delay, 3 * self._worth_ns >> 1))
-        return max(oldest.arrived_ns + delay, until)
+        return max(oldest_ns + delay, until)
 
     def _delay_ns(self) -> int:
         policy = self._policy

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve, shared_memory
+from tests.conftest import Serve, of_this_suite
 from tests.support.clients import Answer, ask, constant, index, infer_json, tensor
 from tests.support.repositories import CONSTANT_CONFIG, copy_model, write_constant, write_model
+from tests.support.shared_memory import SharedMemory
 from tools import proc
 from tools.process import ServerProcess
 
@@ -127,7 +128,7 @@ def test_crashing_over_and_over_costs_the_server_nothing(serve: Serve, tmp_path:
 def test_kill_9_of_the_server_takes_its_models_with_it(serve: Serve, tmp_path: Path) -> None:
     copy_model(tmp_path, "slow")
     copy_model(tmp_path, "add_sub")
-    shared_before = shared_memory()
+    shared = SharedMemory(of_this_suite)
     server = serve(tmp_path)
     stubs = proc.stubs(server.pid)
     assert len(stubs) == 3
@@ -140,4 +141,4 @@ def test_kill_9_of_the_server_takes_its_models_with_it(serve: Serve, tmp_path: P
     while any(proc.alive(stub) for stub in stubs):
         assert time.monotonic() - killed < GONE, [proc.command_line(stub) for stub in stubs if proc.alive(stub)]
         time.sleep(0.02)
-    assert not [entry for entry in shared_memory() - shared_before if not proc.mapped(entry)]
+    assert shared.look() == []

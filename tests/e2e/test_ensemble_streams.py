@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tritonclient import grpc as triton_grpc
 
 from tests.conftest import Serve
 from tests.support.clients import ask, infer_json, tensor
@@ -64,6 +66,15 @@ ENSEMBLES = {
     "bare": ["odd IN=IN -> OUT=OUT"],
     "after": ["odd IN=IN -> OUT=one", "times A=one -> Y=OUT"],
 }
+WARM_UP = """
+model_warmup { name: "zeros" batch_size: 1
+  inputs { key: "IN" value { data_type: TYPE_INT32 dims: [ 2 ] zero_data: true } } }
+"""
+SIDE_BY_SIDE = {
+    "beside": ["repeat IN=IN -> OUT=a", "times A=a -> Y=A", "square IN=IN -> OUT=B", "times A=IN -> Y=C"],
+    "within": ["repeat IN=IN -> OUT=one", "square IN=one -> OUT=A", "repeat IN=one -> OUT=B"],
+    "uneven": ["odd IN=IN -> OUT=A", "repeat IN=IN -> OUT=B"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +85,18 @@ def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iter
     write_model(repository, "times", TIMES, TIMES_CONFIG)
     for name, steps in ENSEMBLES.items():
         numbers(write_ensemble(repository, name, steps))
+    for name, steps in SIDE_BY_SIDE.items():
+        folder = write_ensemble(repository, name, steps, outputs="A B C" if name == "beside" else "A B")
+        numbers(folder, WARM_UP if name == "beside" else "")
     numbers(write_ensemble(repository, "held", ENSEMBLES["each"], scheduling="max_inflight_requests: 1"))
     with make_server(repository) as running:
         yield running
 
 
-def numbers(ensemble: Path) -> None:
-    """An ensemble of FP32 becomes one of INT32."""
+def numbers(ensemble: Path, more: str = "") -> None:
+    """An ensemble of FP32 becomes one of INT32; `more` is what else its configuration says."""
     config = ensemble / "config.pbtxt"
-    config.write_text(config.read_text().replace("TYPE_FP32", "TYPE_INT32"))
+    config.write_text(config.read_text().replace("TYPE_FP32", "TYPE_INT32") + more)
 
 
 @pytest.mark.parametrize("model", ["each", "held"])
@@ -120,6 +134,42 @@ def test_over_http(server: ServerProcess) -> None:
     assert (answer.status, "doesn't support models with decoupled transaction policy" in answer.error) == (501, True)
     config = ask(server, "GET", "/v2/models/each/config").json
     assert config["model_transaction_policy"] == {"decoupled": True}
+
+
+def events(server: ServerProcess, model: str, *values: int) -> list[dict[str, Any]]:
+    """The outputs of each answer of a stream, or its error."""
+    answer = ask(server, "POST", f"/v2/models/{model}/generate_stream", json.dumps({"IN": values}).encode())
+    said = [json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: ")]
+    return [{name: one[name] for name in ("A", "B", "C", "error") if name in one} for one in said]
+
+
+def test_streams_side_by_side_each_in_its_order(server: ServerProcess) -> None:
+    """An answer is of one stream, and has what no stream makes as well."""
+    heard = events(server, "beside", 3, 1)
+    assert [one for one in heard if "A" in one] == [{"A": 30, "C": [30, 10]}, {"A": 10, "C": [30, 10]}]
+    assert [one for one in heard if "A" not in one] == [{"B": 3, "C": [30, 10]}] * 3
+    with listening(server) as stream:
+        stream.ask("beside", 3, 1, outputs=[triton_grpc.InferRequestedOutput("A")], enable_empty_final_response=True)
+        assert [said.final for said in stream.take(3)] == [False, False, True]
+
+
+def test_streams_side_by_side_in_a_stream(server: ServerProcess) -> None:
+    heard = events(server, "within", 2, 1)
+    first, second = heard[:3], heard[3:]
+    assert sorted(first, key=str) == [{"A": 2}, {"A": 2}, {"B": 2}]
+    assert sorted(second, key=str) == [{"A": 1}, {"B": 1}]
+
+
+def test_a_stream_that_fails_ends_those_beside_it(server: ServerProcess) -> None:
+    assert {"B": 5} in (heard := events(server, "uneven", 5)) or len(heard) == 1
+    assert "in ensemble 'uneven', step 'odd': unsupported at once" in heard[-1]["error"]
+    assert sorted(events(server, "uneven", 3), key=str) == [{"A": 1}, {"B": 3}]
+    assert {"A": 1} in events(server, "uneven", 1), "what was said before stays said"
+    with listening(server) as stream:
+        stream.ask("uneven", 4)
+        stream.take(2)
+        stream.client.stop_stream(cancel_requests=True)
+    server.wait_log("seen cancelled")
 
 
 def test_errors_are_told_where_they_stand(server: ServerProcess) -> None:

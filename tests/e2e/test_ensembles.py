@@ -260,7 +260,7 @@ REFUSED = {
     "round": (["about IN=IN -> OUT=OUT"], "circular dependency between ensembles: "),
     "streams": (
         ["stream X=IN -> Y=a", "stream X=IN -> Y=b", "plus2 A=a B=b -> Y=OUT"],
-        "steps 'stream' and 'stream' have a decoupled transaction policy",
+        "step 'plus2' receives inputs originated from different decoupled models, 'stream' (step 0) and 'stream' (step",
     ),
     "broken": (["raises ASKED=IN -> VALUE=OUT"], "no luck today"),
 }

@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 from tests.conftest import Serve
 from tests.support.clients import ask, constant, index, infer_json, tensor
 from tests.support.mlserver import ECHO, write_echo, write_settings
-from tests.support.repositories import write_constant
+from tests.support.repositories import write_constant, write_model
 from tools.process import ServerProcess, pyserver_command
 
 pytestmark = pytest.mark.ours
@@ -71,6 +71,28 @@ def unload(server: ServerProcess, name: str) -> Any:
     return ask(server, "POST", f"/v2/repository/models/{name}/unload")
 
 
+ASKS = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    \"\"\"Gives on whatever MLServer's model `echo` answers, and says how many outputs these are.\"\"\"
+
+    def execute(self, requests):
+        return [self.one(request.inputs()) for request in requests]
+
+    def one(self, inputs):
+        answer = pb_utils.InferenceRequest(model_name="echo", requested_output_names=[], inputs=inputs).exec()
+        names = " ".join(each.name() or "?" for each in answer.output_tensors())
+        return pb_utils.InferenceResponse(answer.output_tensors(), parameters={"names": names})
+"""
+ASKS_CONFIG = """
+backend: "python"
+input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
+"""
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That of `mixed`."""
@@ -81,6 +103,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mixed(make_server: Serve, repository: Path) -> Iterator[ServerProcess]:
     """Models of both kinds in one repository, which is polled."""
     write_constant(repository, "constant", 5)
+    write_echo(repository / "echo")
+    write_model(repository, "asks", ASKS, ASKS_CONFIG)
     write_telling(repository / "first", "one")
     write_telling(repository / "deep" / "second", "two")
     write_telling(repository / "changing", "before")
@@ -133,6 +157,9 @@ def test_both_kinds_side_by_side(mixed: ServerProcess) -> None:
     # Both have a module `models` and a module `beside`: each its own.
     assert (tell(mixed, "first")["word"], tell(mixed, "second")["word"]) == ("one", "two")
     assert ask(mixed, "GET", "/v2").json["name"] == "triton"
+    # What an answer of MLServer's has beside its tensors is no tensor to who calls, and not his own answer's.
+    answer = infer_json(mixed, "asks", ONE).json
+    assert (answer["model_name"], answer["parameters"], answer["outputs"][0]["data"]) == ("asks", {"names": "x"}, [1.5])
 
 
 def test_settings_of_the_server(started: ServerProcess) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.batching import statistics, write_rows
-from tests.support.clients import index
+from tests.support.clients import ask, index
+from tests.support.repositories import write_model
 from tools.process import ServerProcess
 
 SAMPLE = """
@@ -20,6 +21,13 @@ model_warmup { name: "%s" batch_size: %d count: %d
 CONTROL = """
 sequence_batching { control_input {
   name: "START" control { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } } }
+"""
+ENSEMBLE = """
+platform: "ensemble" max_batch_size: 8
+input { name: "X" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "Y" data_type: TYPE_INT32 dims: [ -1 ] }
+ensemble_scheduling { step { model_name: "%s" model_version: -1
+  input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }
 """
 GOOD = {
     "twice": SAMPLE % ("zeros", 3, 2, "zero_data: true")
@@ -36,17 +44,29 @@ BAD = {
 }
 
 
+ENSEMBLES = {
+    "warm": ENSEMBLE % "step" + GOOD["twice"].partition("instance_group")[0] + GOOD["random"],
+    "cold": ENSEMBLE % "other" + BAD["raising"][0],
+    "odd": ENSEMBLE % "other" + BAD["unknown"][0],
+}
+
+
 @pytest.fixture(scope="module")
 def server(make_server: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     repository = tmp_path_factory.mktemp("warmup")
-    for name, config in [*GOOD.items(), *((name, sample) for name, (sample, _) in BAD.items())]:
-        folder = write_rows(repository, name, config) / "warmup"
+    steps = {"step": "", "other": ""}
+    for name, config in [*GOOD.items(), *((name, sample) for name, (sample, _) in BAD.items()), *steps.items()]:
+        write_rows(repository, name, config)
+    for name, config in ENSEMBLES.items():
+        write_model(repository, name, "", config)
+    for name in (*GOOD, *BAD, *ENSEMBLES):
+        folder = repository / name / "warmup"
         folder.mkdir()
         (folder / "five").write_bytes(struct.pack("<i", 5))
         (folder / "thirteen").write_bytes(struct.pack("<i", 13))
     running = make_server(repository, options=("--exit-on-error=false", "--strict-readiness=false"))
     running.start(ready=False)
-    for name in (*GOOD, *BAD):
+    for name in (*GOOD, *BAD, *ENSEMBLES):
         running.wait_until(functools.partial(settled, running, name), 30, f"to load {name}")
     yield running
     running.stop()
@@ -82,3 +102,26 @@ def test_a_warm_up_that_fails_fails_the_load(server: ServerProcess, name: str) -
     entry = index(server)[name, "1"]
     assert entry["state"] == "UNAVAILABLE"
     assert BAD[name][1] in entry["reason"]
+
+
+@pytest.mark.ours
+def test_an_ensemble_runs_each_sample_before_it_is_ready(server: ServerProcess) -> None:
+    """Triton refuses them. A sample is one request, of as many rows as its batch size."""
+    assert executed(server, "step", 4)[:3] == ["[[0, 0, 0]]", "[[0, 0, 0]]", "[[5]]"]
+    counted = statistics(server, "warm")
+    assert (counted["inference_count"], counted["execution_count"]) == (10, 6)
+    assert index(server)["warm", "1"]["state"] == "READY"
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("cold", "failed to run warmup sample 'bad': in ensemble 'cold', step 'other': "), ("odd", "'Z'")],
+)
+def test_a_warm_up_of_an_ensemble_that_fails_fails_its_load(server: ServerProcess, name: str, says: str) -> None:
+    entry = index(server)[name, "1"]
+    assert entry["state"] == "UNAVAILABLE"
+    assert says in entry["reason"]
+    answer = ask(server, "POST", f"/v2/models/{name}/infer", b"{}")
+    assert answer.status in {400, 404, 503}, answer
+    assert index(server)["other", "1"]["state"] == "READY"

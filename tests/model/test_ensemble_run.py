@@ -2,131 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyserver.errors import ErrorCode, ServerError, invalid, unavailable
-from pyserver.model.ensemble.executor import GraphExecutor
+from pyserver.errors import ErrorCode, ServerError, invalid
 from pyserver.model.ensemble.plan import fitted
-from pyserver.payload import Payload, Pending, Timing
+from pyserver.payload import Timing
 from pyserver.scheduler.graph import Graph
-from pyserver.scheduler.policy import Limits
-from pyserver.types import InferRequest, InferResponse, RequestedOutput, Tensor
+from pyserver.types import RequestedOutput, Tensor
+from tests.support.composing import Models, in_a_loop, turn
 from tests.support.graphs import graphs, step
-
-TURNS = 20
-"""Turns of the loop in which everything that was put off is done."""
-
-
-class Lease:
-    """A lease that knows what it holds and how often it was given back."""
-
-    def __init__(self) -> None:
-        self.data = bytearray(4)
-        self.released = 0
-
-    def release(self) -> None:
-        self.released += 1
-
-
-class Owner:
-    """What a scheduler would hear."""
-
-    def __init__(self) -> None:
-        self.answers: list[InferResponse] = []
-        self.errors: list[ServerError] = []
-        self.timings: list[Timing | None] = []
-
-    def answered(self, pending: Pending, response: InferResponse, final: bool) -> None:
-        assert final
-        self.answers.append(response)
-
-    def failed(self, pending: Pending, error: ServerError) -> None:
-        self.errors.append(error)
-
-    def executed(self, payload: Payload, timing: Timing | None) -> None:
-        self.timings.append(timing)
-
-    def returned(self, payload: Payload) -> None:
-        raise AssertionError("an ensemble gives nothing back")
-
-
-class Models:
-    """The composing models: each request waits in `open` until the test answers it."""
-
-    def __init__(self, graph: Graph, per_step: int = 0, requests: int = 100) -> None:
-        self.graph = graph
-        self.now = 0
-        self.open: list[tuple[int, InferRequest, asyncio.Future[InferResponse]]] = []
-        self.leases: list[Lease] = []
-        self.refuse: Callable[[int], bool] = lambda number: False
-        limits = Limits(requests, 1 << 20)
-        self.executor = GraphExecutor(
-            "E", "1", graph, dict.fromkeys([*graph.inputs, *graph.outputs], 1), limits, per_step, self.infer,
-            self.stream, lambda: self.now,
-        )  # fmt: skip
-        self.executor.ranks = [{} for _ in graph.steps]
-
-    def infer(self, number: int, request: InferRequest) -> asyncio.Future[InferResponse]:
-        self.check_inputs(request)
-        if self.refuse(number):
-            raise unavailable("full", 1.0)
-        future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
-        self.open.append((number, request, future))
-        return future
-
-    def stream(self, number: int, request: InferRequest) -> Any:
-        raise AssertionError("no step of these streams")
-
-    def check_inputs(self, request: InferRequest) -> None:
-        """Nothing that a step reads has been given back."""
-        freed = [lease.data for lease in self.leases if lease.released]
-        assert not [tensor for tensor in request.inputs if any(tensor.data is data for data in freed)]
-
-    def answer(self, at: int = 0, without: tuple[str, ...] = ()) -> None:
-        """Answer an open request with all that it asks for."""
-        _, request, future = self.open.pop(at)
-        if future.cancelled():
-            return
-        self.check_inputs(request)
-        lease = Lease()
-        self.leases.append(lease)
-        names = [output.name for output in request.outputs or () if output.name not in without]
-        outputs = [Tensor(name, "FP32", (1,), lease.data) for name in names]
-        future.set_result(InferResponse(request.model_name, "1", request.id, outputs, None, lease))
-
-    def fail(self, at: int, error: Exception) -> None:
-        _, _, future = self.open.pop(at)
-        if not future.cancelled():
-            future.set_exception(error)
-
-    def request(self, **how: Any) -> tuple[Pending, Owner]:
-        """Start one request with every input."""
-        how.setdefault("inputs", [Tensor(name, "FP32", (1,), b"1234") for name in self.graph.inputs])
-        owner = Owner()
-        pending = Pending(InferRequest("E", **how), None, 0, 1, 4)  # type: ignore[arg-type]
-        self.executor.execute(Payload([pending], owner))
-        return pending, owner
-
-
-async def turn() -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-
-
-def in_a_loop(test: Coroutine[Any, Any, None]) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(test)
-    finally:
-        loop.close()
-
 
 CHAIN = Graph(["in"], ["out"], [step("last", "mid", "out"), step("first", "in", "mid")])
 FAN = Graph(["in"], ["a", "b"], [step("top", "in", "t"), step("left", "t", "a"), step("right", "t", "b")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyserver.errors import ServerError, invalid
 from pyserver.model.ensemble.turns import Order, Turn
 from pyserver.types import InferResponse
 
@@ -20,6 +21,10 @@ def answer(name: str) -> InferResponse:
     return InferResponse("m", "1", name, lease=Lease())
 
 
+def refusal(error: ServerError) -> InferResponse:
+    return InferResponse("m", "1", error=error)
+
+
 @settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=5),
@@ -31,7 +36,7 @@ def test_all_is_told_once_in_order_and_whoever_waits_is_called_in_turn(
     """Some places say their answers at any time; others wait until they are first, and say them then."""
     told: list[str] = []
     done: list[bool] = []
-    order = Order(lambda response: told.append(response.id), lambda: done.append(True))
+    order = Order(lambda response: told.append(response.id), lambda: done.append(True), refusal)
     turns = [order.turn() for _ in places]
     expected = [f"{place}.{number}" for place, (count, _) in enumerate(places) for number in range(count)]
 
@@ -65,7 +70,7 @@ def _each_in_order(drawn: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def test_what_was_not_told_is_released() -> None:
-    order = Order(lambda response: None, lambda: None)
+    order = Order(lambda response: None, lambda: None, refusal)
     order.turn()
     kept = answer("kept")
     lease = kept.lease
@@ -73,3 +78,25 @@ def test_what_was_not_told_is_released() -> None:
     order.drop()
     assert isinstance(lease, Lease)
     assert lease.released == 1
+
+
+def test_an_error_stands_in_its_place() -> None:
+    told: list[str] = []
+    order = Order(lambda said: told.append(said.error.message if said.error else said.id), lambda: None, refusal)
+    first, second = order.turn(), order.turn()
+    second.fail(invalid("no"))
+    assert not told
+    first.say(answer("yes"))
+    first.end()
+    assert told == ["yes", "no"]
+
+
+def test_all_who_wait_for_one_place_are_called_in_turn() -> None:
+    called: list[int] = []
+    order = Order(lambda response: None, lambda: None, refusal)
+    first, second = order.turn(), order.turn()
+    for number in range(3):
+        second.when_first(lambda number=number: called.append(number))  # type: ignore[misc]
+    assert not called
+    first.end()
+    assert called == [0, 1, 2]

@@ -189,7 +189,7 @@ REFUSED = {
     "no steps": (ensemble(""), "must specify 'step' for an ensemble"),
     "ensemble with groups": (ensemble(step(), "instance_group {}"), "instance group should not be specified"),
     "ensemble optimized": (ensemble(step(), "optimization {}"), "optimization should not be specified"),
-    "ensemble warmed": (ensemble(step(), "model_warmup {}"), "model_warmup can not be specified"),
+    "ensemble warmed by too much": (ensemble(step(), 'model_warmup { name: "w" batch_size: 2 }'), "batch size 2, max"),
     "step without model": (ensemble(step(model="")), "must specify 'model_name' in step 0"),
     "step without maps": (ensemble('{model_name: "n"}'), "must specify 'input_map' in step 0"),
     "step of itself": (ensemble(step(model="m")), "circular dependency between ensembles"),

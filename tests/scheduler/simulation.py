@@ -24,10 +24,14 @@ class Reply:
         self.outcomes: list[tuple[int, InferResponse | ServerError]] = []
 
     def answer(self, response: InferResponse, final: bool) -> None:
-        self.outcomes.append((self._world.now, response))
+        self._tell(response)
 
     def fail(self, error: ServerError) -> None:
-        self.outcomes.append((self._world.now, error))
+        self._tell(error)
+
+    def _tell(self, outcome: InferResponse | ServerError) -> None:
+        self.outcomes.append((self._world.now, outcome))
+        self._world.told.append(self)
 
 
 class Alarm:
@@ -57,6 +61,7 @@ class World:
         self.statistics = Statistics(wall_clock=lambda: 0.0)
         self.requests: list[tuple[Pending, Reply]] = []
         self.refused: list[tuple[int, ServerError]] = []
+        self.told: list[Reply] = []
         self.executors: list[SlowExecutor] = []
         self.scheduler: Scheduler
 
@@ -167,7 +172,8 @@ class SlowExecutor:
             payload.owner.returned(payload)
         for payload in held[:1]:
             for pending in payload.pendings:
-                payload.owner.failed(pending, internal("died"))
+                if not pending.done:
+                    payload.owner.failed(pending, internal("died"))
             payload.owner.executed(payload, None)
 
     def _begin(self) -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pyserver.scheduler.graph import MOST_WAYS, Course, Graph, Progress, Way
+from pyserver.scheduler.course import Course, Progress
+from pyserver.scheduler.graph import Graph, Meeting
+from pyserver.scheduler.way import MOST_WAYS, Way, Ways
 from tests.support.graphs import graphs, step
 
 CHAIN = Graph(["in"], ["out"], [step("last", "mid", "out"), step("first", "in", "mid")])
@@ -21,7 +23,7 @@ DIAMOND = Graph(
 
 
 def test_steps_run_by_data_not_by_their_order() -> None:
-    course = CHAIN.way(None).course
+    course = Ways(CHAIN).to(None).course
     assert course.first == [1]
     progress = Progress(course)
     assert progress.finished(1, {"mid": 1}) == ([0], [])
@@ -31,7 +33,7 @@ def test_steps_run_by_data_not_by_their_order() -> None:
 
 
 def test_a_diamond_runs_its_sides_together_and_frees_the_top_after_both() -> None:
-    progress = Progress(DIAMOND.way(None).course)
+    progress = Progress(Ways(DIAMOND).to(None).course)
     assert progress.finished(3, {"top": 1}) == ([1, 2], [])
     assert progress.finished(2, {"right": 1}) == ([], [])
     assert progress.finished(1, {"left": 1}) == ([0], [3])
@@ -42,23 +44,24 @@ def test_a_diamond_runs_its_sides_together_and_frees_the_top_after_both() -> Non
 
 def test_only_what_the_wanted_outputs_need_runs() -> None:
     graph = Graph(["in"], ["a", "b", "c"], [step("a", "in", "a extra"), step("b", "a", "b"), step("c", "in", "c")])
-    assert sorted(graph.way(["b"]).course.waits) == [0, 1]
-    assert sorted(graph.way(["c"]).course.waits) == [2]
-    assert [output.name for output in graph.way(["b"]).course.requested[0]] == ["y0"]
-    assert sorted(graph.way(None).course.waits) == [0, 1, 2]
-    assert graph.way(["c", "a"]).course.wanted == ("a", "c")
-    assert graph.way(["c"]) is graph.way(["c", "c"])
+    ways = Ways(graph)
+    assert sorted(ways.to(["b"]).course.waits) == [0, 1]
+    assert sorted(ways.to(["c"]).course.waits) == [2]
+    assert [output.name for output in ways.to(["b"]).course.requested[0]] == ["y0"]
+    assert sorted(ways.to(None).course.waits) == [0, 1, 2]
+    assert ways.to(["c", "a"]).course.wanted == ("a", "c")
+    assert ways.to(["c"]) is ways.to(["c", "c"])
 
 
 def test_an_output_that_is_read_as_well_is_kept_to_the_end() -> None:
     graph = Graph(["in"], ["a", "b"], [step("one", "in", "a"), step("two", "a", "b")])
-    progress = Progress(graph.way(None).course)
+    progress = Progress(Ways(graph).to(None).course)
     assert progress.finished(0, {"a": 1}) == ([1], [])
     assert progress.finished(1, {"b": 1}) == ([], [])
 
 
 def test_a_missing_tensor_is_settled_too() -> None:
-    progress = Progress(CHAIN.way(None).course)
+    progress = Progress(Ways(CHAIN).to(None).course)
     assert progress.finished(1, {}) == ([0], [1])
     assert progress.finished(0, {}) == ([], [0])
     assert progress.done
@@ -66,7 +69,7 @@ def test_a_missing_tensor_is_settled_too() -> None:
 
 def test_an_input_that_is_an_output_needs_no_step() -> None:
     graph = Graph(["in"], ["in", "a"], [step("one", "in", "a")])
-    course = graph.way(["in"]).course
+    course = Ways(graph).to(["in"]).course
     assert course.first == []
     assert Progress(course).done
 
@@ -74,9 +77,10 @@ def test_an_input_that_is_an_output_needs_no_step() -> None:
 def test_courses_are_remembered_in_bounds() -> None:
     names = [f"o{number}" for number in range(10)]
     graph = Graph(["in"], names, [step("m", "in", " ".join(names))])
+    ways = Ways(graph)
     for mask in range(1, MOST_WAYS * 3):
-        graph.way([name for bit, name in enumerate(names) if mask >> bit & 1])
-        assert len(graph._ways) <= MOST_WAYS
+        ways.to([name for bit, name in enumerate(names) if mask >> bit & 1])
+        assert len(ways._some) <= MOST_WAYS
 
 
 @dataclass
@@ -94,7 +98,7 @@ class Simulation:
     course: Course = field(init=False)
 
     def run(self, partial: bool) -> None:
-        self.go(self.graph.way(self.wanted).course, set(self.graph.inputs), partial)
+        self.go(Ways(self.graph).to(self.wanted).course, set(self.graph.inputs), partial)
 
     def go(self, course: Course, there: set[str], partial: bool = False) -> None:
         """Run `course` where the tensors `there` are there."""
@@ -151,7 +155,7 @@ def test_any_graph_runs_to_its_end_and_holds_no_more_than_it_must(
 
 @pytest.mark.parametrize("graph", [CHAIN, DIAMOND])
 def test_the_same_course_serves_many_requests(graph: Graph) -> None:
-    course = graph.way(None).course
+    course = Ways(graph).to(None).course
     for _ in range(3):
         progress = Progress(course)
         waiting = list(course.first)
@@ -170,41 +174,60 @@ STREAMING = Graph(
 
 
 def test_a_way_is_cut_where_a_step_streams() -> None:
-    STREAMING.streams = frozenset({1})
-    way = STREAMING.way(None)
-    assert (sorted(way.course.waits), way.course.wanted, way.stream) == ([2, 3], ("early", "wide"), 1)
-    assert way.rest is not None
-    assert (sorted(way.rest.course.waits), way.rest.course.wanted, way.rest.stream) == ([0], ("out",), None)
-    assert way.rest.course.first == [0]
-    STREAMING.streams = frozenset()
-    assert sorted(STREAMING.way(None).course.waits) == [0, 1, 2, 3]
+    way = Ways(STREAMING, frozenset({1})).to(None)
+    (branch,) = way.branches
+    assert (sorted(way.course.waits), way.course.wanted, branch.stream) == ([2, 3], ("early", "wide"), 1)
+    assert (sorted(branch.rest.course.waits), branch.rest.course.wanted) == ([0], ("out",))
+    assert (branch.rest.course.first, branch.rest.branches) == ([0], ())
+    assert sorted(Ways(STREAMING).to(None).course.waits) == [0, 1, 2, 3]
 
 
-def test_streams_side_by_side_are_found() -> None:
-    assert DIAMOND.side_by_side(frozenset({0, 1, 2, 3})) is not None
-    assert STREAMING.side_by_side(frozenset({1, 2})) is None
-    assert STREAMING.side_by_side(frozenset({1, 3})) == (1, 3)
+def test_each_branch_has_its_own_outputs_and_those_of_no_stream() -> None:
+    graph = Graph(
+        ["in"],
+        ["a", "b", "c"],
+        [step("before", "in", "c"), step("one", "c", "a"), step("other", "in", "m"), step("more", "m", "b")],
+    )
+    ways = Ways(graph, frozenset({1, 2}))
+    way = ways.to(None)
+    assert (sorted(way.course.waits), way.course.wanted) == ([0], ("c", "in"))
+    assert [(branch.stream, branch.rest.wanted) for branch in way.branches] == [(1, ("a", "c")), (2, ("b", "c"))]
+    assert [sorted(branch.rest.course.waits) for branch in way.branches] == [[], [3]]
+    assert [branch.stream for branch in ways.to(["b"]).branches] == [2]
+
+
+def test_where_streams_meet_is_found() -> None:
+    assert DIAMOND.meeting(frozenset({1, 2})) == Meeting(0, 1, 2)
+    assert DIAMOND.meeting(frozenset({0, 1, 3})) is None
+    assert STREAMING.meeting(frozenset({1, 2})) is None
+    assert STREAMING.meeting(frozenset({1, 3})) == Meeting(0, 1, 3)
+    apart = Graph(["in"], ["a", "b"], [step("one", "in", "a"), step("other", "in", "b")])
+    assert apart.meeting(frozenset({0, 1})) is None
 
 
 @settings(max_examples=300)
 @given(graph=graphs(), data=st.data())
 def test_any_way_runs_each_step_once_and_reads_what_is_there(graph: Graph, data: st.DataObject) -> None:
-    streams = frozenset(data.draw(st.sets(st.integers(0, len(graph.steps) - 1), max_size=3)))
-    assume(graph.side_by_side(streams) is None)
+    """Once for all branches together, that is; and every wanted output is made in some branch."""
+    streams = frozenset(data.draw(st.sets(st.integers(0, len(graph.steps) - 1), max_size=4)))
+    assume(graph.meeting(streams) is None)
     wanted = data.draw(st.none() | st.lists(st.sampled_from(graph.outputs), min_size=1, unique=True))
-    graph.streams = streams
-    way: Way | None = graph.way(wanted)
-    there = set(graph.inputs)
     ran: list[int] = []
-    while way is not None:
+    made: set[str] = set()
+
+    def go(way: Way, there: set[str]) -> None:
         simulation = Simulation(graph, data, wanted)
         simulation.go(way.course, there)
-        ran += simulation.finished
-        there = simulation.there
-        assert set(way.course.wanted) <= there
-        if way.stream is not None:
-            assert {ours for _, ours in graph.steps[way.stream].inputs} <= there
-            ran.append(way.stream)
-            there.update(ours for _, ours in way.asked)
-        way = way.rest
-    assert sorted(ran) == graph.needed(graph.outputs if wanted is None else wanted)
+        ran.extend(simulation.finished)
+        assert set(way.course.wanted) <= simulation.there
+        if not way.branches:
+            made.update(way.wanted)
+        for branch in way.branches:
+            assert set(graph.reads(branch.stream)) <= simulation.there
+            ran.append(branch.stream)
+            go(branch.rest, simulation.there | {ours for _, ours in branch.asked})
+
+    go(Ways(graph, streams).to(wanted), set(graph.inputs))
+    asked = set(graph.outputs if wanted is None else wanted)
+    assert sorted(ran) == graph.needed(asked)
+    assert made == asked

@@ -43,6 +43,13 @@ class Models:
     def arrive(self, model: int, at: int) -> None:
         self.worlds[model].arrive(at)
 
+    def leave(self, model: int, at: int, number: int) -> None:
+        """The client of a request goes."""
+        world = self.worlds[model]
+        self.clock.call_at(
+            at, lambda: None if number >= len(world.requests) else world.scheduler.cancel(world.requests[number][0])
+        )
+
     def run(self) -> None:
         while self.clock._events:
             self.clock.now = self.clock._events[0][0]
@@ -133,9 +140,14 @@ NEEDS = st.builds(
     st.sampled_from([{}, {R: 3, S: 4}]),
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300)), max_size=60),
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300)), max_size=2),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 300), st.integers(0, 20)), max_size=6),
 )
 def test_nothing_is_overdrawn_lost_or_starved(
-    needs: list[Needs], given_: dict[Any, int], arrivals: list[tuple[int, int]], deaths: list[tuple[int, int]]
+    needs: list[Needs],
+    given_: dict[Any, int],
+    arrivals: list[tuple[int, int]],
+    deaths: list[tuple[int, int]],
+    leaving: list[tuple[int, int, int]],
 ) -> None:
     limiter = RateLimiter(given_)
     models = Models(limiter, *needs)
@@ -143,13 +155,16 @@ def test_nothing_is_overdrawn_lost_or_starved(
         models.arrive(model % len(needs), at)
     for number, at in deaths:
         models.clock.call_at(at, models.worlds[number % len(models.worlds)].executors[0].die)
+    for model, at, number in leaving:
+        models.leave(model % len(needs), at, number)
     pools = {
         resource: given_.get(resource, max(need.resources.get(resource, 0) for need in needs)) for resource in (R, S)
     }
     models.run()
     for world in models.worlds:
         assert world.scheduler.idle, "starved"
-        assert all(len(reply.outcomes) == 1 for _, reply in world.requests)
+        for pending, reply in world.requests:
+            assert len(reply.outcomes) == 1 or (pending.cancelled and not reply.outcomes), "lost, or answered twice"
     if not deaths:
         for start, _, _ in models.runs:
             held = [model for begun, ended, model in models.runs if begun <= start < ended]

@@ -15,10 +15,12 @@ from pyserver.model.model import Model
 from pyserver.model.statistics import Statistics
 from pyserver.model.stream import Stream
 from pyserver.model.stream_statistics import StreamStatistics
+from pyserver.model.warmup import Samples, WarmUp
 from pyserver.payload import Pending
 from pyserver.proto.model_config import ModelConfig
 from pyserver.repository import document
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.way import Ways
 from pyserver.types import Clock, InferRequest, InferResponse
 
 
@@ -29,6 +31,7 @@ class Ensemble(Model):
         super().__init__(name, version, config, config_json, None, limits, clock)
         self.graph = graph_of(config)
         self.steps: list[Model] = []
+        self.samples: Samples | None = None
         per_step = config.ensemble_scheduling.max_inflight_requests
         self._runs = GraphExecutor(
             name, str(version), self.graph, ranks(config), limits, per_step, self._infer_step,
@@ -80,12 +83,17 @@ class Ensemble(Model):
         self.unlink()
         self.steps = list(models)
         self._follow(any(model.decoupled for model in models))
-        self.graph.streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
+        self._runs.ways = Ways(self.graph, streaming(models))
         for model in models:
             model.users.add(self)
         self._runs.ranks = [ranks(model.config) for model in models]
         if self.cached is not None:
             self.cached.renew(self.identity)
+
+    async def warm(self) -> None:
+        """Run its samples, linked as it is; ServerError for the first that fails."""
+        if self.samples is not None:
+            await WarmUp(self.samples, self.statistics, self._clock)(self._runs)
 
     def _follow(self, decoupled: bool) -> None:
         """With a step that may answer any number of times it is such a model itself, and says so."""
@@ -114,7 +122,7 @@ class Ensemble(Model):
 
     def reserve(self, nbytes: int, header: int) -> Block | None:
         """A block of the model's memory that is the first to read: what it reads of the body is not copied at all."""
-        first = self.graph.way(None).course.first
+        first = self._runs.ways.to(None).course.first
         model = self.steps[first[0]] if first and self.steps else None
         return model.reserve(nbytes, header) if model is not None else None
 
@@ -139,3 +147,8 @@ class Ensemble(Model):
         if request.trace is not None:
             tracing.begin_child(request.trace, request, model)
         return model.infer_stream(request)
+
+
+def streaming(models: Sequence[Model]) -> frozenset[int]:
+    """The places of those of `models` that may answer any number of times."""
+    return frozenset(number for number, model in enumerate(models) if model.decoupled)

@@ -14,6 +14,7 @@ from pyserver.model.stream import Stream
 from pyserver.payload import Payload, Pending
 from pyserver.scheduler.graph import Graph
 from pyserver.scheduler.policy import Limits
+from pyserver.scheduler.way import Ways
 from pyserver.types import Clock, InferRequest, InferResponse
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class GraphExecutor:
         self.model = model
         self.version = version
         self.graph = graph
+        self.ways = Ways(graph)
         self.own_ranks = own_ranks
         self.ranks: list[dict[str, int]] = [{} for _ in graph.steps]
         self.infer = infer

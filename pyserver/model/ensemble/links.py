@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from pyserver.errors import ServerError, invalid, unsupported
-from pyserver.model.ensemble.ensemble import Ensemble
+from pyserver.model.ensemble.ensemble import Ensemble, streaming
 from pyserver.model.model import Model
 from pyserver.model.registry import ModelEntry, Registry, State, VersionEntry
 from pyserver.repository.rules import ensembles as rules
@@ -21,11 +21,19 @@ class Links:
         self._registry = registry
         registry.on_change = self.refresh
 
-    def link_all(self, models: Iterable[Model]) -> None:
-        """Link those of `models` that are ensembles."""
-        for model in models:
-            if isinstance(model, Ensemble):
-                self.link(model)
+    async def open(self, models: Iterable[Model]) -> None:
+        """Link and warm up those of `models` that are ensembles. ServerError, and none stays linked, if one fails."""
+        ensembles = [model for model in models if isinstance(model, Ensemble)]
+        try:
+            for ensemble in ensembles:
+                self.link(ensemble)
+                await ensemble.warm()
+            for ensemble in ensembles:
+                self.link(ensemble)  # its models may be others by now
+        except BaseException:
+            for ensemble in ensembles:
+                ensemble.unlink()
+            raise
 
     def link(self, ensemble: Ensemble) -> None:
         """Link `ensemble` to the models of its steps. ServerError if one is not there, or doesn't fit."""
@@ -91,14 +99,15 @@ class Links:
 
 
 def _check_streams(ensemble: Ensemble, models: list[Model]) -> None:
-    """Steps that answer any number of times have to follow one another: of two others no answers belong together."""
-    streams = frozenset(number for number, model in enumerate(models) if model.decoupled)
-    pair = ensemble.graph.side_by_side(streams)
-    if pair is not None:
-        one, other = (ensemble.graph.steps[number].model for number in pair)
+    """Responses of steps that answer any number of times must not meet, unless one step leads to the other."""
+    streams = streaming(models)
+    meeting = ensemble.graph.meeting(streams)
+    if meeting is not None:
+        step, one, other = (ensemble.graph.steps[number].model for number in meeting)
         raise unsupported(
-            f"ensemble '{ensemble.name}': steps '{one}' and '{other}' have a decoupled transaction policy, and neither"
-            " reads what the other one makes"
+            f"ensemble '{ensemble.name}': step '{step}' receives inputs originated from different decoupled models,"
+            f" '{one}' (step {meeting.one}) and '{other}' (step {meeting.other}): nothing says which response of one"
+            " belongs to which of the other"
         )
     if streams and ensemble.config.response_cache.enable:
         raise invalid(

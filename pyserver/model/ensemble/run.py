@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pyserver.errors import ErrorCode, ServerError, internal, invalid
-from pyserver.model.ensemble.fork import Fork
-from pyserver.model.ensemble.leases import Shared, as_one, leases_of
 from pyserver.model.ensemble.passage import Passage
 from pyserver.model.ensemble.plan import fitted
 from pyserver.payload import Payload, Timing
@@ -22,12 +20,12 @@ NO_POLICY = QueuePolicy()
 
 
 class Run:
-    """Runs the only request of `payload`. How it went is told to the payload's owner from the event loop.
+    """Runs the only request of `payload`: one passage, whose `Teller` it is.
 
-    `begun` counts the steps that were started.
+    How it went is told to the payload's owner from the event loop. `begun` counts the steps that were started.
     """
 
-    __slots__ = ("_deadline_ns", "_over", "_parts", "_payload", "_request", "_started_ns", "_way", "begun", "executor")
+    __slots__ = ("_deadline_ns", "_passage", "_payload", "_request", "_started_ns", "_way", "begun", "executor")
 
     def __init__(self, executor: GraphExecutor, payload: Payload) -> None:
         pending = payload.pendings[0]
@@ -38,51 +36,36 @@ class Run:
         self._request = request
         self._deadline_ns = NO_POLICY.deadline(pending.arrived_ns, request.timeout_us, request.deadline_ns)
         wanted = None if request.outputs is None else [output.name for output in request.outputs]
-        self._way = executor.graph.way(wanted or None)
-        self._parts: set[Passage | Fork] = set()
+        self._way = executor.ways.to(wanted or None)
+        tensors = {tensor.name: tensor for tensor in request.inputs}
+        self._passage: Passage | None = Passage(self, self._way, tensors, None, self)
         self._started_ns = executor.clock()
-        self._over = False
 
     def begin(self) -> None:
         """Start the steps that need nothing but the request."""
-        passed = self._finish if self._way.stream is None else self._forked
-        tensors = {tensor.name: tensor for tensor in self._request.inputs}
-        passage = Passage(self, self._way.course, tensors, passed, self.end)
-        self.add(passage)
-        passage.begin()
+        assert self._passage is not None
+        self._passage.begin()
 
     @property
     def running(self) -> list[int]:
         """The steps whose models have not answered yet."""
-        return [number for part in self._parts for number in part.running]
+        return self._passage.running if self._passage is not None else []
 
     def cancel(self) -> None:
         """Nobody waits for the answer: neither do we for those of the steps."""
-        self.end(ServerError(ErrorCode.CANCELLED, f"request to ensemble '{self.executor.model}' was cancelled"))
+        self.fail(ServerError(ErrorCode.CANCELLED, f"request to ensemble '{self.executor.model}' was cancelled"))
 
     def withdraw(self) -> bool:
         """As `cancel`, unless every step that is to run once has begun, and nothing is told: whether it is so."""
-        if self._over or self.begun >= len(self._way.course.waits) + (self._way.stream is not None):
+        passage = self._passage
+        if passage is None or self.begun >= len(self._way.course.waits) + len(self._way.branches):
             return False
-        self._stop()
+        self._passage = None
+        passage.stop()
         self.executor.loop.call_soon(self._tell, None)
         return True
 
-    def end(self, error: ServerError) -> None:
-        """It has failed: stop what runs, give everything back, and say so."""
-        if not self._over:
-            self._stop()
-            self.executor.loop.call_soon(self._tell, error)
-
     # What its parts ask.
-
-    def add(self, part: Passage | Fork) -> None:
-        """`part` is to be stopped should the run end early."""
-        self._parts.add(part)
-
-    def remove(self, part: Passage | Fork) -> None:
-        """`part` is over."""
-        self._parts.discard(part)
 
     def step_request(self, number: int, tensors: dict[str, Tensor], requested: list[RequestedOutput]) -> InferRequest:
         """The request to a step's model; ServerError (UNAVAILABLE) when the time of the whole is over."""
@@ -118,20 +101,19 @@ class Run:
             return 0
         return max(1, (self._deadline_ns - self.executor.clock()) // MICROSECOND)
 
-    def response(self, passage: Passage) -> InferResponse:
-        """The answer at the end of the way. ServerError (INVALID_ARG) if an output is missing that was asked for."""
-        executor, wanted = self.executor, self._way.wanted
-        outputs = [self._output(passage.tensors[name], name) for name in wanted if name in passage.tensors]
-        leases = leases_of(passage.answers.values())
-        if passage.lease is not None:
-            leases.append(passage.lease)
-        lease = as_one(leases)
-        if self._request.outputs and len(outputs) < len(wanted):
-            if lease is not None:
-                lease.release()
-            raise executor.error(self._missing([name for name in wanted if name not in passage.tensors]))
-        parameters = _parameters(passage.answers)
-        return InferResponse(executor.model, executor.version, self._request.id, outputs, parameters, lease)
+    def response(
+        self, wanted: Sequence[str], tensors: dict[str, Tensor], answers: dict[int, InferResponse]
+    ) -> InferResponse:
+        """The answer at the end of a way. ServerError (INVALID_ARG) if an output is missing that was asked for."""
+        executor, request = self.executor, self._request
+        outputs = [self._output(tensors[name], name) for name in wanted if name in tensors]
+        if request.outputs and len(outputs) < len(wanted):
+            raise executor.error(self._missing([name for name in wanted if name not in tensors]))
+        return InferResponse(executor.model, executor.version, request.id, outputs, _parameters(answers))
+
+    def refusal(self, error: ServerError) -> InferResponse:
+        """An error in the place of one of many answers."""
+        return InferResponse(self.executor.model, self.executor.version, self._request.id, error=error)
 
     def _output(self, tensor: Tensor, name: str) -> Tensor:
         return Tensor(name, tensor.datatype, fitted(tensor.shape, self.executor.own_ranks[name]), tensor.data)
@@ -145,47 +127,39 @@ class Run:
             f" got an answer without {whose}"
         )
 
-    # How it ends.
+    # What comes of it.
 
-    def _finish(self, passage: Passage) -> None:
-        """The only answer is there."""
-        self.remove(passage)
-        try:
-            response = self.response(passage)
-        except ServerError as error:
-            self.end(error)
+    def say(self, response: InferResponse) -> None:
+        """The only answer; one of them where steps stream."""
+        if self._way.branches:
+            self._payload.owner.answered(self._payload.pendings[0], response, False)
         else:
             self._succeed(response)
 
-    def _forked(self, passage: Passage) -> None:
-        """All is there that the first streaming step, and what is done with its responses, needs."""
-        self.remove(passage)
-        held = Shared(leases_of(passage.answers.values()))
-        fork = Fork(self, self._way, passage.tensors, held, self._answer, self._answered_all, self.end)
-        self.add(fork)
-        fork.begin()
+    def end(self) -> None:
+        """There are no more answers."""
+        if self._way.branches:
+            executor = self.executor
+            self._succeed(InferResponse(executor.model, executor.version, self._request.id, empty=True))
 
-    def _answer(self, response: InferResponse) -> None:
-        response.id = self._request.id
-        self._payload.owner.answered(self._payload.pendings[0], response, False)
+    def fail(self, error: ServerError) -> None:
+        """It has failed: stop what runs, give everything back, and say so."""
+        passage, self._passage = self._passage, None
+        if passage is not None:
+            passage.stop()
+            self.executor.loop.call_soon(self._tell, error)
 
-    def _answered_all(self) -> None:
-        executor = self.executor
-        self._succeed(InferResponse(executor.model, executor.version, self._request.id, empty=True))
+    def when_first(self, call: Callable[[], None]) -> None:
+        """What is said is told at once."""
+        call()
 
     def _succeed(self, response: InferResponse) -> None:
-        self._over = True
+        self._passage = None
         executor, owner = self.executor, self._payload.owner
         now = executor.clock()
         executor.forget(self._payload)
         owner.answered(self._payload.pendings[0], response, True)
         owner.executed(self._payload, Timing(self._started_ns, 0, now - self._started_ns, 0))
-
-    def _stop(self) -> None:
-        self._over = True
-        parts, self._parts = self._parts, set()
-        for part in parts:
-            part.stop()
 
     def _tell(self, error: ServerError | None) -> None:
         owner = self._payload.owner

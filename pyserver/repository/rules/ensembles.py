@@ -24,8 +24,6 @@ def settings(config: ModelConfig) -> Iterable[str]:
         yield "instance group should not be specified for an ensemble"
     if config.HasField("optimization"):
         yield "optimization should not be specified for an ensemble"
-    if config.model_warmup:
-        yield "model_warmup can not be specified for an ensemble"
 
 
 def steps(config: ModelConfig) -> Iterable[str]:

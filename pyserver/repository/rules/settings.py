@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyserver.proto import model_config
-from pyserver.repository.backends import ENSEMBLE
 
 if TYPE_CHECKING:
     from pyserver.proto.model_config import ModelConfig, ModelWarmup
@@ -68,8 +67,6 @@ def agents(config: ModelConfig) -> Iterable[str]:
 
 def warmup(config: ModelConfig) -> Iterable[str]:
     """Warm-up samples say enough to make a request of them."""
-    if config.platform == ENSEMBLE:
-        return
     for sample in config.model_warmup:
         yield from _sample(config, sample)
 
