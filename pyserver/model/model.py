@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +86,7 @@ class Model:
         self.memory = memory
         self.calls: set[str] = set()
         self.labels: Mapping[str, Sequence[str]] = {}
-        self.users: weakref.WeakSet[Model] = weakref.WeakSet()
+        self.users: set[Model] = set()
         self._signature = Signature.of(name, config)
         self.warm_up: WarmUp | None = None
 
