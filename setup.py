@@ -51,12 +51,13 @@ def libraries() -> dict[str, list[str]]:
 def twins() -> list[Extension]:
     """One extension module for each module in csrc/compiled.txt, and their libraries.
 
-    Types are checked by `make lint`, with all that is imported and the project's settings; here it may be missing.
+    Types are checked by `make lint`, with all that is imported and the project's settings. Here the packages that are
+    imported, which may be there or not, are not looked at, so that it makes no difference.
     """
     from mypyc.build import mypycify
 
     groups = libraries()
-    options = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
+    options = ["--config-file=", "--no-site-packages", "--follow-imports=silent", "--ignore-missing-imports"]
     made: list[Extension] = mypycify(
         [*options, *(path for paths in groups.values() for path in paths)],
         opt_level="3",

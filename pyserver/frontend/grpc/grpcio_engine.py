@@ -10,7 +10,7 @@ import asyncio
 import errno
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -120,7 +120,7 @@ class GrpcioEngine:
         handlers = {method.path: grpc.unary_unary_rpc_method_handler(self._unary(method)) for method in methods}
         handlers.update((stream.path, self._stream_handler(stream)) for stream in streams)
         server = grpc.aio.server(options=channel_options(options))
-        server.add_generic_rpc_handlers((_Table(handlers),))
+        server.add_generic_rpc_handlers(_by_service(handlers))
         try:
             if options.tls is None:
                 port = server.add_insecure_port(where)
@@ -272,9 +272,10 @@ class _Call(Call):
             self.reply.set_result(message)
 
 
-class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    def __init__(self, handlers: dict[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return self._handlers.get(handler_call_details.method)
+def _by_service(handlers: Mapping[str, Any]) -> list[Any]:
+    """Handlers by their paths, as grpcio wants them: by service, then by name."""
+    services: dict[str, dict[str, Any]] = {}
+    for path, handler in handlers.items():
+        _, service, name = path.split("/")
+        services.setdefault(service, {})[name] = handler
+    return [grpc.method_handlers_generic_handler(service, found) for service, found in services.items()]

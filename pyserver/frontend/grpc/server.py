@@ -78,7 +78,7 @@ class GrpcServer:
             await asyncio.to_thread(engine.stop)
             raise
         self._engine, self.engine = engine, engine.name
-        if engine.name == NativeEngine.name and not is_loopback(self.address):
+        if isinstance(engine, NativeEngine) and not is_loopback(self.address):
             log.warning(native_engine.INFLATES)
 
     def stop_accepting(self) -> None:

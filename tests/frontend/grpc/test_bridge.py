@@ -4,7 +4,8 @@ import asyncio
 import threading
 
 from pyserver.frontend.grpc.bridge import Bridge, Crossing
-from pyserver.frontend.grpc.engine import Call, Method
+from pyserver.frontend.grpc.engine import Method
+from pyserver.frontend.grpc.grpcio_engine import _Call
 from pyserver.frontend.grpc.outgoing import LOOK_EVERY, QUIET_LOOKS, unsent, wait_sent
 
 
@@ -95,45 +96,45 @@ async def test_nothing_is_lost_between_threads():
         assert mine == sorted(mine)
 
 
-class Recorded(Call):
-    def __init__(self, method):
-        super().__init__(method, b"")
-        self.answers = []
-
-    def done(self, result):
-        self.answers.append(result)
-
-    def refuse(self, error):
-        self.answers.append(error.code.name)
-
-
 def method(run, drop=None):
     return Method("/s/M", bytes, run, bytes, drop=drop or (lambda result: None))
 
 
+def recorded(bridge, method):
+    """A call, and what it is answered with: the codes of errors, or results."""
+    answers = []
+    home = Crossing(bridge.loop, lambda call: answers.append(call.error.code.name if call.error else call.message))
+    return _Call(method, b"", bridge, home, 1000, bridge.loop.create_future()), answers
+
+
+async def turns(count):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def test_a_call_whose_client_left_before_it_began_is_never_run():
     ran = []
-    bridge, call = Bridge(asyncio.get_running_loop()), Recorded(method(ran.append))
+    bridge = Bridge(asyncio.get_running_loop())
+    call, answers = recorded(bridge, method(ran.append))
     bridge.put(call)
     call.gone = True
     bridge.post(call)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(4)
     assert not ran
-    assert set(call.answers) == {"CANCELLED"}
+    assert set(answers) == {"CANCELLED"}
 
 
 async def test_an_answer_for_nobody_is_dropped():
     dropped = []
     future = asyncio.get_running_loop().create_future()
-    call = Recorded(method(lambda request: future, dropped.append))
+    call, answers = recorded(Bridge(future.get_loop()), method(lambda request: future, dropped.append))
     call.step()
     future.set_result("late")
     call.gone = True
     call.step()
-    await asyncio.sleep(0)
+    await turns(4)
     assert dropped == ["late"]
-    assert call.answers == ["CANCELLED"]
+    assert answers == ["CANCELLED"]
 
 
 TABLE = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -65,7 +65,7 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     for held in list(planes.held):
         planes.answer(*held)
     await asyncio.to_thread(first.result, 15)
-    assert sum(call.running() for call in others) >= 2
+    assert any(call.running() for call in others)
     await planes.holds(3)  # the others had to wait; grpc-core may refuse one, against rapid resets
 
 
