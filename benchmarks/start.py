@@ -32,7 +32,8 @@ def measure_start(names: list[str], models: int, rounds: int) -> Figure:
                 print(f"start-{models}: {name}, round {round_number + 1}", file=sys.stderr, flush=True)
                 samples[name].append(start_once(name, Path(folder)))
     notes = [f"{name} is not started on this repository" for name in names if name not in SERVERS]
-    title = f"From start to ready with {models} Python models, one process each; memory (PSS) of the process tree then"
+    what = "1 Python model" if models == 1 else f"{models} Python models, one process each"
+    title = f"From start to ready with {what}; memory (PSS) of the process tree then"
     return Figure(f"start-{models}", title, samples, notes)
 
 
