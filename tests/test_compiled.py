@@ -8,7 +8,7 @@ import pytest
 from tests.support.twins import ROOT, libraries
 
 COMPILED = {path for paths in libraries().values() for path in paths}
-HOUSES = {"pyserver.ipc.compiled": ("ipc",), "pyserver.stub.compiled": ("stub",)}
+HOUSES = {"pyserver.ipc.compiled": ("ipc",)}
 
 
 def bases(path: Path) -> dict[str, list[str]]:

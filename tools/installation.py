@@ -40,7 +40,6 @@ IN_WHEEL = (
     "pyserver/core/tensor.pyi",
     "pyserver/compiled__mypyc.cpython",
     "pyserver/ipc/compiled__mypyc.cpython",
-    "pyserver/stub/compiled__mypyc.cpython",
     "pyserver/ipc/messages.cpython",
     "pyserver/ipc/messages.py",
     "pyserver/proto/messages.desc",

@@ -48,11 +48,10 @@ def test_a_json_answer_is_json_alone() -> None:
     )
 
 
-def test_the_elements_of_a_json_answer_are_a_buffer_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_elements_of_a_json_answer_are_a_buffer_of_their_own() -> None:
     text = b"[1.0,1.0,1.0,1.0]"
-    monkeypatch.setattr(rest_response.rest_json, "dumps", lambda tensor: text)
     _, buffers = encode(answer(floats(), floats("P")), InferRequest("m"))
-    assert [buffer is text for buffer in buffers] == [False, True, False, True, False]
+    assert [buffer == text for buffer in buffers] == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("binary", [True, False])

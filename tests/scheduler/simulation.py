@@ -80,6 +80,9 @@ class World:
             if not alarm.off:
                 call()
 
+    def submit(self, pending: Pending) -> None:
+        self.scheduler.submit(pending)
+
     def serve(self, scheduler: Scheduler, *durations: int, depth: int = 2) -> None:
         """Let executors that take `durations` work for `scheduler`."""
         self.scheduler = scheduler
@@ -110,7 +113,7 @@ class World:
             reply = Reply(self)
             pending = Pending(request, reply, self.now, rows, 8 * rows)
             try:
-                self.scheduler.submit(pending)
+                self.submit(pending)
             except ServerError as error:
                 self.refused.append((self.now, error))
             else:

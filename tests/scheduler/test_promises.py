@@ -75,7 +75,7 @@ class Traffic:
         world.serve(self.scheduler, *self.durations)
         for executor in world.executors:
             executor.execute = self.seen_off(executor.execute)  # type: ignore[method-assign]
-        self.scheduler.submit = self.let_in  # type: ignore[method-assign]
+        world.submit = self.let_in  # type: ignore[method-assign]
 
     def run(self, arrivals: list[Arrival], leaving: list[tuple[int, int]]) -> None:
         world = self.world
@@ -108,9 +108,9 @@ class Traffic:
         full = live >= self.limits.requests or (most and len(level) >= most)
         if full:
             with pytest.raises(ServerError, match="Exceeds maximum queue size"):
-                DynamicScheduler.submit(self.scheduler, pending)
+                self.scheduler.submit(pending)
             raise unavailable("as it should")
-        DynamicScheduler.submit(self.scheduler, pending)
+        self.scheduler.submit(pending)
 
     def waiting(self) -> list[Pending]:
         """Accepted, somebody waits for it, and no executor has begun it."""
