@@ -39,6 +39,10 @@ class GrpcTransportSettings:
     grpc_max_message_size: int = flag(_INT32_MAX, "largest message, inflated, in either direction", GRPC, "BYTES")
     grpc_max_metadata_size: int = flag(16384, "largest metadata of a call", GRPC, "BYTES")
     grpc_max_concurrent_streams: int = flag(1024, "calls of one connection that run at once", GRPC, "N")
+    grpc_max_connections: int = flag(
+        0, "connections open at once; 0 for as many as there are descriptors for", GRPC, "N",
+        more="any other number is grpcio's to keep to",
+    )  # fmt: skip
     grpc_keepalive_time: int = flag(7_200_000, "how long a silent connection rests before a ping", GRPC, "MS")
     grpc_keepalive_timeout: int = flag(20_000, "how long a ping's answer may take", GRPC, "MS")
     grpc_keepalive_permit_without_calls: bool = flag(False, "ping connections without calls as well", GRPC)

@@ -119,13 +119,15 @@ class StreamMethod(NamedTuple):
 class Options:
     """What may be asked of an engine. Times are in milliseconds, None for never; the defaults are Triton's.
 
-    `max_metadata` is bytes of one call, `max_concurrent_streams` calls of one connection; `handshake_timeout_ms` is how
+    `max_metadata` is bytes of one call, `max_concurrent_streams` calls of one connection, `max_connections` how many
+    are open (None: any number); `handshake_timeout_ms` is how
     long a client may take to begin to speak HTTP/2; `compression` (none, low, medium, high) is the level for responses.
     """
 
     max_message: int = MAX_MESSAGE
     max_metadata: int = 16384
     max_concurrent_streams: int = 1024
+    max_connections: int | None = None
     handshake_timeout_ms: int = 10_000
     keepalive_time_ms: int = 7_200_000
     keepalive_timeout_ms: int = 20_000

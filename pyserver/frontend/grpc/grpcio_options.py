@@ -21,6 +21,7 @@ def channel_options(options: Options) -> list[tuple[str, int]]:
         # Against rapid resets grpc-core counts calls until they are taken down: now and then it refuses (UNAVAILABLE)
         # one of a client that is at the limit and has just seen another end. So the limit is a high one.
         "grpc.max_concurrent_streams": options.max_concurrent_streams,
+        "grpc.max_allowed_incoming_connections": options.max_connections,
         "grpc.server_handshake_timeout_ms": options.handshake_timeout_ms,
         "grpc.keepalive_time_ms": options.keepalive_time_ms,
         "grpc.keepalive_timeout_ms": options.keepalive_timeout_ms,

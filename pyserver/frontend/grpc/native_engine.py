@@ -25,7 +25,7 @@ What `NativeGrpcFront` 0.5 was found to do, beside what its documentation says:
   and the kernel has nothing outgoing on the port, and only then closes.
 * Calls of one connection are limited (`max_concurrent_streams`), connections are not: it accepts them in Rust, shows
   none of them, and has no option for it. Each costs a descriptor, so `ulimit -n` ends it; what calls may wait for is
-  bounded by the models' queues. grpc-core knows no such limit either.
+  bounded by the models' queues. A limit is grpcio's business.
 * No TLS, no connection age, no response compression: `unserved` names what was asked for of these. Limits on a
   client's pings are taken and not enforced.
 """
@@ -79,7 +79,14 @@ def unserved(options: Options) -> str:
     if native is None:
         return "pygrpc-native is not installed"
     wanted = Options()
-    fixed = ("max_message", "max_connection_age_ms", "max_connection_age_grace_ms", "compression", "tls")
+    fixed = (
+        "max_message",
+        "max_connections",
+        "max_connection_age_ms",
+        "max_connection_age_grace_ms",
+        "compression",
+        "tls",
+    )
     asked = [name for name in fixed if getattr(options, name) != getattr(wanted, name)]
     return f"pygrpc-native does not serve {', '.join(asked)}" if asked else ""
 

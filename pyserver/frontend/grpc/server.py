@@ -102,6 +102,7 @@ def options_of(settings: Settings) -> Options:
         max_message=settings.grpc_max_message_size,
         max_metadata=settings.grpc_max_metadata_size,
         max_concurrent_streams=settings.grpc_max_concurrent_streams,
+        max_connections=settings.grpc_max_connections or None,
         keepalive_time_ms=settings.grpc_keepalive_time,
         keepalive_timeout_ms=settings.grpc_keepalive_timeout,
         keepalive_permit_without_calls=settings.grpc_keepalive_permit_without_calls,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from typing import Any
@@ -69,6 +70,19 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     await planes.holds(3)  # the others had to wait; grpc-core may refuse one, against rapid resets
 
 
+async def test_connections_beyond_the_limit_are_closed(planes: Any) -> None:
+    server = GrpcServer(planes, planes, Settings(grpc_port=0, grpc_max_connections=2))
+    await server.start()
+    assert server.engine == "grpcio"
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address, 10) as first, socket.create_connection(address, 10) as second:
+        assert await asyncio.to_thread(first.recv, 9)  # HTTP/2's settings
+        assert await asyncio.to_thread(second.recv, 9)
+        with socket.create_connection(address, 10) as third:
+            assert await asyncio.to_thread(third.recv, 9) == b""
+    await server.drain(0)
+
+
 async def test_metadata_that_is_too_large(start: Start, engine: str) -> None:
     channel = await start(grpc_engine=engine, grpc_max_metadata_size=4096)
     live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
@@ -113,7 +127,8 @@ async def test_connections_end_with_age(start: Start, planes: Any) -> None:
 def test_every_option_has_its_flag() -> None:
     flags = {
         "max_message": "grpc_max_message_size", "max_metadata": "grpc_max_metadata_size",
-        "max_concurrent_streams": "grpc_max_concurrent_streams", "keepalive_time_ms": "grpc_keepalive_time",
+        "max_concurrent_streams": "grpc_max_concurrent_streams", "max_connections": "grpc_max_connections",
+        "keepalive_time_ms": "grpc_keepalive_time",
         "keepalive_timeout_ms": "grpc_keepalive_timeout",
         "max_pings_without_data": "grpc_http2_max_pings_without_data",
         "min_recv_ping_interval_without_data_ms": "grpc_http2_min_recv_ping_interval_without_data",
