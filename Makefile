@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-TWINS := $(shell grep '\.py$$' csrc/compiled.txt)
+TWINS := $(shell grep '\.py$$' csrc/compiled.ini)
 SOURCES := setup.py pyproject.toml $(shell find csrc proto -type f 2>/dev/null) $(TWINS)
 
 .PHONY: demo serve test test-heavy lint bench parity fuzz test-install pure clean
@@ -44,7 +44,7 @@ fuzz: $(VENV)/.installed
 test-install: $(VENV)/.installed
 	$(BIN)/python -m tools.installation $(OPTIONS)
 
-# The modules in csrc/compiled.txt as plain Python again, for who works on them with .venv/bin/python -m pytest.
+# The modules in csrc/compiled.ini as plain Python again, for who works on them with .venv/bin/python -m pytest.
 pure:
 	rm -f $(TWINS:.py=.*.so) $$(find pyserver -name 'compiled__mypyc.*')
 

@@ -4,7 +4,7 @@ A source `csrc/pyserver/core/json.pyx` becomes the module `pyserver.core.json`: 
 `import` and `cimport` do. A plain C source is written against the limited API that it names itself, and becomes one
 `.abi3.so` for every interpreter from that version on. The messages of proto/ become one descriptor set, from which
 `pyserver.proto` makes its classes at run time: no generated code, so any protobuf runtime serves. Type checkers get
-stubs beside it. The modules in csrc/compiled.txt are compiled by mypyc as they stand.
+stubs beside it. The modules in csrc/compiled.ini are compiled by mypyc as they stand.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -38,18 +39,14 @@ def sources(suffix: str) -> list[tuple[str, str]]:
 
 
 def libraries() -> dict[str, list[str]]:
-    """The modules in csrc/compiled.txt, by the library that holds them."""
-    found: dict[str, list[str]] = {}
-    for line in (ROOT / "csrc/compiled.txt").read_text().splitlines():
-        if line.endswith(":"):
-            modules = found[line[:-1]] = []
-        elif line.endswith(".py"):
-            modules.append(line)
-    return found
+    """The modules in csrc/compiled.ini, by the library that holds them."""
+    listed = ConfigParser(allow_no_value=True)
+    listed.read_string((ROOT / "csrc/compiled.ini").read_text())
+    return {name: list(listed[name]) for name in listed.sections()}
 
 
 def twins() -> list[Extension]:
-    """One extension module for each module in csrc/compiled.txt, and their libraries.
+    """One extension module for each module in csrc/compiled.ini, and their libraries.
 
     Types are checked by `make lint`, with all that is imported and the project's settings. Here the packages that are
     imported, which may be there or not, are not looked at, so that it makes no difference.

@@ -1,4 +1,4 @@
-"""What mypyc compiles as it stands (csrc/compiled.txt): what it takes, and what it must not take."""
+"""What mypyc compiles as it stands (csrc/compiled.ini): what it takes, and what it must not take."""
 
 import ast
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_what_derives_from_a_compiled_class_is_compiled(path: Path) -> None:
     named = imports(path)
     derived = {name: base for name, found in bases(path).items() for base in found if named.get(base) in COMPILED}
     protocols = {base for base in derived.values() if "Protocol" in bases(ROOT / named[base])[base]}
-    assert not set(derived.values()) - protocols, f"{path} is to stand in csrc/compiled.txt"
+    assert not set(derived.values()) - protocols, f"{path} is to stand in csrc/compiled.ini"
 
 
 def test_libraries_hold_what_is_there_and_nothing_of_the_server_is_in_a_models_process() -> None:

@@ -26,7 +26,7 @@ IN_SDIST = (
     "csrc/pyserver/core/tensor.pyx",
     "csrc/pyserver/core/tensor.pxd",
     "csrc/pyserver/stub/_bytes.c",
-    "csrc/compiled.txt",
+    "csrc/compiled.ini",
     "proto/inference.proto",
     "backends/onnxruntime/model.py",
     "tests/conftest.py",

@@ -155,7 +155,6 @@ class Execution:
         """Check the whole list, then answer each request."""
         if len(responses) != len(requests):
             raise Refusal(_WRONG_COUNT.format(len(requests), len(responses)))
-        response: Any
         for request, response in zip(requests, responses):
             if not isinstance(response, InferenceResponse):
                 again = request.release_flags == RELEASE_RESCHEDULE

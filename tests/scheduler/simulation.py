@@ -9,11 +9,28 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
 from pyserver.errors import ErrorCode, ServerError, internal
 from pyserver.model.statistics import Statistics
 from pyserver.payload import Payload, Pending, Raised, Timing
+from pyserver.scheduler.policy import BatchPolicy
 from pyserver.scheduler.scheduler import Scheduler
 from pyserver.types import InferRequest, InferResponse, Tensor
+
+
+def policies(**more: SearchStrategy[bool]) -> SearchStrategy[BatchPolicy]:
+    """Policies of small batches, with `more` of their fields drawn than the usual ones."""
+    return st.builds(
+        BatchPolicy,
+        max_rows=st.integers(5, 12),
+        preferred=st.sampled_from([(), (2,), (3, 5)]),
+        max_delay_ns=st.sampled_from([0, 20, 200]),
+        preserve_ordering=st.booleans(),
+        retry=st.booleans(),
+        **more,
+    )
 
 
 class Reply:

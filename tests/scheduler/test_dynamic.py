@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import World
+from simulation import World, policies
 
 from pyserver.errors import ErrorCode, ServerError
 from pyserver.scheduler.adaptive import AdaptiveDelay
@@ -312,15 +312,7 @@ ARRIVALS = st.lists(
     ),
     max_size=60,
 )
-POLICIES = st.builds(
-    BatchPolicy,
-    max_rows=st.integers(5, 12),
-    preferred=st.sampled_from([(), (2,), (3, 5)]),
-    max_delay_ns=st.sampled_from([0, 20, 200]),
-    preserve_ordering=st.booleans(),
-    adaptive=st.booleans(),
-    retry=st.booleans(),
-)
+POLICIES = policies(adaptive=st.booleans())
 
 
 @settings(max_examples=600, deadline=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from simulation import World
+from simulation import World, policies
 
 from pyserver.errors import ServerError, unavailable
 from pyserver.payload import Payload, Pending
@@ -20,14 +20,7 @@ UNBOUNDED = QueuePolicy()
 LEVELS = 3
 DEFAULT = 2
 DURATIONS = st.lists(st.integers(1, 90), min_size=1, max_size=3)
-POLICIES = st.builds(
-    BatchPolicy,
-    max_rows=st.integers(5, 12),
-    preferred=st.sampled_from([(), (2,), (3, 5)]),
-    max_delay_ns=st.sampled_from([0, 20, 200]),
-    preserve_ordering=st.booleans(),
-    retry=st.booleans(),
-)
+POLICIES = policies()  # an adaptive delay is not known beforehand
 
 
 @dataclass(frozen=True)

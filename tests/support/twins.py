@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def libraries() -> dict[str, list[str]]:
-    """The modules in csrc/compiled.txt, by the library that holds them."""
-    found: dict[str, list[str]] = {}
-    for line in (ROOT / "csrc/compiled.txt").read_text().splitlines():
-        if line.endswith(":"):
-            modules = found[line[:-1]] = []
-        elif line.endswith(".py"):
-            modules.append(line)
-    return found
+    """The modules in csrc/compiled.ini, by the library that holds them."""
+    listed = ConfigParser(allow_no_value=True)
+    listed.read_string((ROOT / "csrc/compiled.ini").read_text())
+    return {name: list(listed[name]) for name in listed.sections()}
 
 
 def outdated() -> list[str]:

@@ -120,8 +120,8 @@ class Options:
     """What may be asked of an engine. Times are in milliseconds, None for never; the defaults are Triton's.
 
     `max_metadata` is bytes of one call, `max_concurrent_streams` calls of one connection, `max_connections` how many
-    are open (None: any number); `handshake_timeout_ms` is how
-    long a client may take to begin to speak HTTP/2; `compression` (none, low, medium, high) is the level for responses.
+    are open (None: any number); `handshake_timeout_ms` is how long a client may take to begin to speak HTTP/2;
+    `compression` (none, low, medium, high) is the level for responses.
     """
 
     max_message: int = MAX_MESSAGE
