@@ -22,8 +22,8 @@ LONGEST = 300.0
 """Seconds that a handler may take, its turn among the model's requests included."""
 
 
-class Place(NamedTuple):
-    """A route of a model: its number among the model's, and the values of its placeholders."""
+class Route(NamedTuple):
+    """A route that a path has led to: its number among the model's, and the values of its placeholders."""
 
     model: Model
     label: str
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     path: dict[str, str]
 
 
-def find(data_plane: DataPlane, method: str, path: str) -> tuple[Place | None, set[str]]:
+def find(data_plane: DataPlane, method: str, path: str) -> tuple[Route | None, set[str]]:
     """The first route of `path`, by age of the model, that is for `method`, and the methods that others are for."""
     methods = set()
     for _, label, model in sorted(data_plane.models_of_mlserver(), key=lambda each: each[2].number):
@@ -40,7 +40,7 @@ def find(data_plane: DataPlane, method: str, path: str) -> tuple[Place | None, s
             if values is None:
                 continue
             if route["method"] == method:
-                return Place(model, label, number, values), set()
+                return Route(model, label, number, values), set()
             methods.add(route["method"])
     return None, methods
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from typing import Any
@@ -66,8 +67,10 @@ async def test_calls_of_one_connection(start: Start, planes: Any, engine: str) -
     for held in list(planes.held):
         planes.answer(*held)
     await asyncio.to_thread(first.result, 15)
-    assert any(call.running() for call in others)
-    await planes.holds(3)  # the others had to wait; grpc-core may refuse one, against rapid resets
+    # One was held beside the first, and grpc-core may refuse one, against rapid resets; the others had to wait.
+    ended = Counter(call.code() for call in others if call.done())
+    assert ended <= Counter([grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE])
+    await planes.holds(3)
 
 
 async def test_connections_beyond_the_limit_are_closed(planes: Any) -> None:
