@@ -64,7 +64,7 @@ $(VENV)/.made:
 # The package itself, in place, with all that its tests, linters and demo need: Python files may change without a new
 # installation, what is compiled may not. Byte code is made for them as an ordinary installation does.
 $(VENV)/.installed: $(VENV)/.made $(SOURCES)
-	@echo "installing into $(VENV): a minute or two the first time"
+	@echo "installing into $(VENV): two or three minutes the first time"
 	$(PIP) install --editable ".[test,lint]"
 	$(BIN)/python -m compileall -q pyserver
 	@touch $@
